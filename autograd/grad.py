@@ -1,0 +1,537 @@
+"""The one walk that computes gradients (on tensors) and draws them (on virtual nodes).
+
+    x --- op --- y          forward, in the order nodes were made
+    gx <- vjp -- gy         backward, in the opposite order
+
+Every op's rule is written in ops. Called on arrays, the rules are just NumPy and record nothing
+(`backward()`, the outermost `grad`); called on nodes, they draw a gradient graph that can be
+differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from types import GeneratorType
+from typing import Any
+
+import numpy as np
+
+from autograd.errors import GradientError, GraphError
+from autograd.node import (
+    OPS,
+    RELEASED,
+    Leaf,
+    Node,
+    Parameter,
+    apply,
+    current_state,
+    describe,
+    enable_grad,
+    items,
+    make_leaf,
+    tensor,
+)
+from autograd.node import _copied as copied
+from autograd.trampoline import Task, trampoline
+from autograd.tree import flatten, unflatten
+
+
+class Placed:
+    """Gradients of slices of one array, not yet added up.
+
+    Adding n slices one by one would make n arrays of full size; `total` makes one.
+    """
+
+    __slots__ = ("dense", "keys", "parts", "shape")
+
+    def __init__(self, part: Any, key: Any, shape: tuple[int, ...]) -> None:
+        self.parts = [part]
+        self.keys = [key]
+        self.shape = shape
+        self.dense: Any = None
+
+    @property
+    def dtype(self) -> Any:
+        return self.parts[0].dtype
+
+    def merge(self, other: Any) -> Placed:
+        if isinstance(other, Placed):
+            self.parts += other.parts
+            self.keys += other.keys
+            other = other.dense
+        if other is not None:
+            self.dense = other if self.dense is None else self.dense + other
+        return self
+
+    def total(self) -> Any:
+        summed = OPS["place"](*self.parts, keys=tuple(self.keys), shape=self.shape)
+        return summed if self.dense is None else self.dense + summed
+
+
+def _add(a: Any, b: Any) -> Any:
+    if a is None:
+        return b
+    if isinstance(a, Placed):
+        return a.merge(b)
+    return b.merge(a) if isinstance(b, Placed) else a + b
+
+
+def _ancestors(outputs: Iterable[Node], stop: set[Node]) -> tuple[list[Node], bool]:
+    """Return the tracked ancestors of `outputs` in the order they were made, not passing `stop`.
+
+    The second result tells whether something tracked lies beyond `stop` that could ask for the
+    gradient of this gradient.
+    """
+    seen = {node for node in outputs if node.tracked}
+    stack = list(seen)
+    foreign = False
+    while stack:
+        node = stack.pop()
+        if node in stop:
+            foreign = foreign or bool(node.inputs)
+            continue
+        if not node.inputs:
+            if node.inputs is RELEASED:
+                raise GradientError(
+                    f"the graph of {describe(node)} was used up by an earlier backward(); "
+                    "compute the loss again, or call the earlier backward(keep_graph=True)"
+                )
+            foreign = True
+            continue
+        for x in node.inputs:
+            if x.tracked and x not in seen:
+                seen.add(x)
+                stack.append(x)
+            if type(x) is Parameter and x.assigned > node.serial:
+                raise GradientError(
+                    f"parameter '{x.name}' was given a new value after {describe(node)} was "
+                    "computed from the old one, so its gradient would be wrong; call backward() "
+                    "before the update, or compute the loss again"
+                )
+    return sorted(seen, key=_serial), foreign
+
+
+def _serial(node: Node) -> int:
+    return node.serial
+
+
+def _active(nodes: list[Node], wrt: set[Node]) -> tuple[list[Node], set[Node]]:
+    """Return those of `nodes` that depend on `wrt`, in order and as a set."""
+    active = set(wrt)
+    for node in nodes:
+        if node not in active and any(x in active for x in node.inputs):
+            active.add(node)
+    return [node for node in nodes if node in active], active
+
+
+def walk(
+    nodes: list[Node],
+    active: set[Node] | None,
+    cotangents: dict[Node, Any],
+    wrt: set[Node],
+    record: bool,
+    release: bool = False,
+) -> Task:
+    """Carry `cotangents` back over `nodes` (oldest first; used up) and return those of `wrt`.
+
+    `active` are the nodes that depend on `wrt`; None stands for all tracked ones. With `record`
+    the rules are given nodes, else arrays. With `release` each node lets go of its inputs.
+    """
+    found: dict[Node, Any] = {}
+    item = OPS["item"]
+    while nodes:
+        node = nodes.pop()
+        g = cotangents.pop(node, None)
+        if g is None:
+            continue
+        if type(g) is Placed:
+            g = g.total()
+        if node in wrt:
+            found[node] = g
+        inputs = node.inputs
+        if not inputs:
+            continue
+        op = node.op
+        if op is item:
+            source = inputs[0]
+            if source._value is None:
+                width = len(source._spec)
+            else:
+                width = len(source._value)
+            parts = cotangents.setdefault(source, [None] * width)
+            index = node.attrs["index"]
+            parts[index] = _add(parts[index], g)
+        else:
+            if type(g) is list:
+                g = [part.total() if type(part) is Placed else part for part in g]
+            if record:
+                xs: Any = inputs
+                y: Any = items(node) if op.multiple else node
+            else:
+                xs = [x._value for x in inputs]
+                y = node._value
+            if active is None:
+                needs = [x.tracked for x in inputs]
+            else:
+                needs = [x in active for x in inputs]
+            grads = op.pull(needs, g, y, xs, node.attrs)
+            if type(grads) is GeneratorType:
+                grads = yield grads
+            for x, gx, ax in zip(inputs, grads, xs, strict=True):
+                if gx is None:
+                    continue
+                if gx.shape != ax.shape:
+                    gx = _fit(gx, ax.shape, op)
+                if gx.dtype != ax.dtype:
+                    gx = OPS["astype"](gx, dtype=ax.dtype.name)
+                known = cotangents.get(x)
+                cotangents[x] = gx if known is None else _add(known, gx)
+        if release:
+            node.inputs = RELEASED
+    return found
+
+
+def _fit(g: Any, shape: tuple[int, ...], op: Any) -> Any:
+    """Un-broadcast `g` to `shape`, or say that the rule of `op` is wrong."""
+    if op.broadcasts:
+        return OPS["sum_to"](g, shape=shape)
+    raise GradientError(
+        f"the gradient rule of op '{op.name}' returned shape {g.shape} for an input of shape "
+        f"{shape}; a rule returns the shape of its input (set broadcasts=True for ops whose "
+        "inputs broadcast)"
+    )
+
+
+def pull_back(
+    outputs: Sequence[Node], seeds: Sequence[Any], wrt: Sequence[Node], record: bool | None = None
+) -> Task:
+    """Return the gradients of `outputs`, weighted by `seeds`, with respect to `wrt`.
+
+    None where an output does not depend on it. The second result tells whether the gradients are
+    recorded. `record` None: `wrt` are fresh nodes, and the gradients are recorded if anything
+    tracked besides them could ask for the gradients' own gradients.
+    """
+    targets = set(wrt)
+    nodes, foreign = _ancestors(outputs, targets if record is None else set())
+    if record is None:
+        record = current_state().recording and foreign
+    record = record or any(node._value is None for node in nodes) or _any_node(seeds)
+    nodes, active = _active(nodes, targets)
+    cotangents: dict[Node, Any] = {}
+    for node, seed in zip(outputs, seeds, strict=True):
+        if seed is not None and node in active:
+            if record and not isinstance(seed, Node):
+                seed = tensor(seed)
+            elif not record and isinstance(seed, Node):
+                seed = seed._value
+            cotangents[node] = _add(cotangents.get(node), seed)
+    with enable_grad():
+        found = yield walk(nodes, active, cotangents, targets, record)
+    return [found.get(node) for node in wrt], record
+
+
+def _any_node(seeds: Sequence[Any]) -> bool:
+    return any(isinstance(seed, Node) and (seed.tracked or seed.virtual) for seed in seeds)
+
+
+def seed_of(output: Node, seed: Any = None) -> Any:
+    """Return the checked cotangent of `output`: ones for a scalar if none is given."""
+    if output.dtype.kind != "f":
+        raise GradientError(
+            f"{describe(output)} is not of a float dtype, so it has no gradient; differentiate a "
+            "float loss"
+        )
+    if seed is None:
+        if output.shape != ():
+            raise GradientError(
+                f"{describe(output)} is not a scalar, so its gradient needs a seed of the same "
+                "shape; sum it first, or pass seed=ones"
+            )
+        return np.ones((), output.dtype)
+    node = seed if isinstance(seed, Node) else tensor(seed)
+    if node.shape != output.shape:
+        raise GradientError(
+            f"the seed has shape {node.shape}, but {describe(output)} has shape {output.shape}; "
+            "give one number for each element of the output"
+        )
+    return node if node.dtype == output.dtype else node.astype(output.dtype)
+
+
+# Eager habit.
+
+
+def backward(output: Node, seed: Any = None, *, keep_graph: bool = False) -> None:
+    """Accumulate the gradient of `output` into `.grad` of the tracked leaves it depends on.
+
+    The recorded graph is used up, so that a loss that is kept does not keep its whole history;
+    `keep_graph=True` keeps it for a second backward.
+    """
+    if output.virtual:
+        raise GradientError(
+            f"backward() on {describe(output)}: it is virtual; draw its gradient with "
+            "autograd.grad(loss, parameters), or run its graph"
+        )
+    if not output.tracked:
+        raise GradientError(
+            f"backward() on {describe(output)}: it does not depend on any parameter or "
+            "requires_grad tensor (or was computed under no_grad), so it has no gradient"
+        )
+    if isinstance(seed, Node):
+        seed = seed._value
+    g = seed_of(output, seed)
+    g = g._value if isinstance(g, Node) else g
+    nodes, _ = _ancestors([output], set())
+    leaves = {node for node in nodes if not node.inputs}
+    found = trampoline(walk(nodes, None, {output: g}, leaves, record=False, release=not keep_graph))
+    for leaf, g in found.items():
+        if isinstance(leaf, Leaf):
+            known = leaf._grad
+            total = g if known is None else known._value + g
+            leaf._grad = make_leaf(Node, "constant", np.asarray(total), None, False, None)
+
+
+# Functions of functions.
+
+
+def _fresh(x: Any) -> Node:
+    """Return a node to differentiate with respect to: a new leaf, or a link to an outer node."""
+    if isinstance(x, Node):
+        if x.virtual or (x.tracked and not isinstance(x, Parameter)):
+            return apply(OPS["identity"], (x,))
+        value = x._value
+    else:
+        value = copied(x)
+    if value.dtype.kind != "f":
+        raise GradientError(
+            f"cannot differentiate with respect to a {value.dtype} argument; pass floats, for "
+            "example x.astype('float64'), or leave it out of argnums"
+        )
+    node: Node = make_leaf(Leaf, "constant", value, None, True, None)
+    return node
+
+
+class _Call:
+    """One call of a user's function with fresh nodes in place of its differentiated arguments."""
+
+    def __init__(self, fn: Callable[..., Any], argnums: int | Sequence[int], args: Any, kwargs: Any):
+        self.single = isinstance(argnums, int)
+        numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+        for number in numbers:
+            if not -len(args) <= number < len(args):
+                raise GradientError(
+                    f"argnums names argument {number}, but the function was called with "
+                    f"{len(args)} positional arguments"
+                )
+        self.args = list(args)
+        self.fresh: list[Node] = []
+        self.recorded = False
+        self.structures = []
+        for number in numbers:
+            leaves, structure = flatten(args[number])
+            nodes = [_fresh(leaf) for leaf in leaves]
+            self.args[number] = unflatten(structure, nodes)
+            self.structures.append((structure, len(nodes)))
+            self.fresh += nodes
+        with enable_grad():
+            self.result = fn(*self.args, **kwargs)
+
+    def gradients(self, outputs: Sequence[Node], seeds: Sequence[Any]) -> Any:
+        """Return the gradients in the structure of the differentiated arguments."""
+        grads, self.recorded = trampoline(pull_back(outputs, seeds, self.fresh))
+        full = [_as_tensor(g, x) for g, x in zip(grads, self.fresh, strict=True)]
+        trees = []
+        for structure, count in self.structures:
+            trees.append(unflatten(structure, full[:count]))
+            full = full[count:]
+        return trees[0] if self.single else tuple(trees)
+
+
+def _as_tensor(g: Any, like: Node) -> Node:
+    if g is None:
+        return zeros_like(like)
+    return g if isinstance(g, Node) else make_constant(g)
+
+
+def make_constant(value: Any) -> Node:
+    """Return a constant tensor that takes over `value`, an array nobody else writes to."""
+    node: Node = make_leaf(Node, "constant", np.asarray(value), None, False, None)
+    return node
+
+
+def zeros_like(like: Any) -> Node:
+    return make_constant(np.zeros(like.shape, like.dtype))
+
+
+def _scalar_output(result: Any, name: str) -> Node:
+    if not isinstance(result, Node):
+        result = tensor(result)
+    if result.shape != ():
+        raise GradientError(
+            f"{name}: the function must return a scalar, but returned {describe(result)}; reduce "
+            "it with sum() or mean(), or use vjp or jacobian"
+        )
+    return result
+
+
+def value_and_grad(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Return a function of the same arguments that returns `(fn's value, gradient)`.
+
+    The gradient has the structure (dict, list, tuple) of argument `argnums`, or is a tuple of such
+    for a sequence of numbers. With `has_aux`, fn returns `(value, extra)`, and so does this.
+    """
+
+    def value_and_grad_of(*args: Any, **kwargs: Any) -> Any:
+        call = _Call(fn, argnums, args, kwargs)
+        result, aux = call.result if has_aux else (call.result, None)
+        y = _scalar_output(result, "grad")
+        grads = call.gradients([y], [seed_of(y)])
+        value = y if call.recorded else _detached(y)
+        return ((value, aux) if has_aux else value), grads
+
+    return value_and_grad_of
+
+
+def _detached(y: Node) -> Node:
+    """Return `y` without its history, so that keeping a loss does not keep its graph."""
+    return make_constant(y._value) if y.tracked else y
+
+
+def grad(fn: Any, argnums: Any = 0, has_aux: bool = False, *, seed: Any = None) -> Any:
+    """Return the gradient function of `fn`; or, given a node, its gradients as nodes.
+
+    `grad(fn, argnums)(*args)` is the gradient of a scalar function at `args`.
+    `grad(loss, wrt)` with nodes returns the gradient nodes of `loss` in the structure of `wrt`:
+    drawn, if they are virtual, else computed and recorded.
+    """
+    if isinstance(fn, Node):
+        return _grad_of_node(fn, argnums, seed)
+    both = value_and_grad(fn, argnums, has_aux)
+
+    def grad_of(*args: Any, **kwargs: Any) -> Any:
+        value, grads = both(*args, **kwargs)
+        return (grads, value[1]) if has_aux else grads
+
+    return grad_of
+
+
+def _grad_of_node(output: Node, wrt: Any, seed: Any) -> Any:
+    leaves, structure = flatten(wrt)
+    for leaf in leaves:
+        if not isinstance(leaf, Node):
+            raise GradientError(
+                "grad(node, wrt) takes the nodes to differentiate with respect to, but got "
+                f"{leaf!r}; for functions write grad(fn, argnums)(*args)"
+            )
+        if not leaf.tracked:
+            raise GradientError(
+                f"{describe(leaf)} is constant or of no float dtype, so nothing has a gradient "
+                "with respect to it; use a parameter, an input or tensor(..., requires_grad=True)"
+            )
+    g = seed_of(output, seed)
+    grads, _ = trampoline(pull_back([output], [g], leaves, record=True))
+    return unflatten(structure, [_as_tensor(g, x) for g, x in zip(grads, leaves, strict=True)])
+
+
+def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return `fn(*args)` and its pullback: from a cotangent of the result to those of `args`.
+
+    The pullback takes a cotangent of the structure of the result and returns a tuple with one
+    gradient an argument. It may be called any number of times.
+    """
+    call = _Call(fn, tuple(range(len(args))), args, {})
+    leaves, structure = flatten(call.result)
+    outputs = [y if isinstance(y, Node) else tensor(y) for y in leaves]
+
+    def pullback(cotangent: Any) -> Any:
+        seeds, given = flatten(cotangent)
+        if given != structure:
+            raise GradientError(
+                f"the cotangent has structure {given}, but the function's result has {structure}"
+            )
+        checked = [seed_of(y, seed) for y, seed in zip(outputs, seeds, strict=True)]
+        return call.gradients(outputs, checked)
+
+    return call.result, pullback
+
+
+def jvp(fn: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """Return `fn(*args)` and its derivative along `tangents` (same structure as `args`).
+
+    Forward mode is the vjp of the vjp: the pullback u -> J^T u is linear in u, so its own
+    pullback is J, whatever u is (zeros here).
+    """
+    call = _Call(fn, tuple(range(len(args))), tuple(args), {})
+    leaves, structure = flatten(call.result)
+    outputs = [y if isinstance(y, Node) else tensor(y) for y in leaves]
+    directions, _ = flatten(tuple(tangents))
+    if len(directions) != len(call.fresh):
+        raise GradientError(
+            f"jvp needs one tangent an argument: {len(call.fresh)} expected, "
+            f"{len(directions)} came"
+        )
+    checked = [seed_of(x, v) for x, v in zip(call.fresh, directions, strict=True)]
+    with enable_grad():
+        dummies = [_fresh(zeros_like(y)) for y in outputs]
+        grads, _ = trampoline(pull_back(outputs, dummies, call.fresh, record=True))
+    known = [(g, v) for g, v in zip(grads, checked, strict=True) if g is not None]
+    pulled, _ = trampoline(pull_back([g for g, _ in known], [v for _, v in known], dummies))
+    along = [_as_tensor(g, y) for g, y in zip(pulled, outputs, strict=True)]
+    return call.result, unflatten(structure, along)
+
+
+def jacobian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
+    """Return a function that returns d fn / d argument: shape `result.shape + argument.shape`."""
+
+    def jacobian_of(*args: Any, **kwargs: Any) -> Node:
+        call = _Call(fn, argnum, args, kwargs)
+        y = call.result if isinstance(call.result, Node) else tensor(call.result)
+        if len(call.fresh) != 1 or not isinstance(y, Node):
+            raise GradientError("jacobian takes a function of one array that returns one array")
+        rows = []
+        for i in range(y.size):
+            basis = np.zeros(y.size, y.dtype)
+            basis[i] = 1
+            rows.append(call.gradients([y], [basis.reshape(y.shape)]))
+        shape = y.shape + call.fresh[0].shape
+        if not rows:
+            return make_constant(np.zeros(shape, y.dtype))
+        stacked: Node = OPS["reshape"](OPS["stack"](*rows, axis=0), shape=shape)
+        return stacked
+
+    return jacobian_of
+
+
+def hessian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
+    """Return a function that returns the matrix of second derivatives of a scalar function."""
+    return jacobian(grad(fn, argnum), argnum)
+
+
+def hvp(fn: Callable[..., Any], args: Sequence[Any], vectors: Sequence[Any]) -> Any:
+    """Return the Hessian of the scalar `fn` at `args` times `vectors`, one result an argument.
+
+    Costs about two gradients, whatever the size: the gradient of <grad fn, v>.
+    """
+    numbers = tuple(range(len(args)))
+
+    def directional(*inner: Any) -> Any:
+        grads, _ = flatten(grad(fn, numbers)(*inner))
+        directions, _ = flatten(tuple(vectors))
+        if len(directions) != len(grads):
+            raise GradientError(
+                f"hvp needs one vector an argument: {len(grads)} expected, {len(directions)} came"
+            )
+        total: Any = 0.0
+        for g, v in zip(grads, directions, strict=True):
+            total = (g * v).sum() + total
+        return total
+
+    return grad(directional, numbers)(*args)
+
+
+def stop_gradient(x: Any) -> Any:
+    """Return `x` as a value through which no gradient flows."""
+    return OPS["stop_gradient"](x)
+
+

@@ -1,0 +1,614 @@
+"""Graphs: named inputs, named outputs, and the recorded ancestry between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autograd.errors import DTypeError, GraphError, ShapeError
+from autograd.node import (
+    Node,
+    Parameter,
+    apply,
+    current_state,
+    describe,
+    draw_input,
+    drawing,
+    locked,
+    parameter,
+    user_line,
+)
+from autograd.spec import Array, Spec, make_spec, spec_of
+from autograd.tree import flatten, unflatten
+
+if TYPE_CHECKING:
+    from autograd.execute.reference import Program
+
+Inputs = Node | Sequence[Node] | Mapping[str, Node]
+
+
+class Graph:
+    """A blueprint: everything `outputs` depend on, cut at `inputs`.
+
+    `inputs` and `outputs` are a node, a sequence of nodes (named by themselves) or a dict of names
+    to nodes. Parameters and constants are found; every other leaf must be among `inputs`.
+    A graph never changes. Parameters are leaves: `run` uses the values they have then.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_cache",
+        "_consumers",
+        "_names",
+        "inputs",
+        "name",
+        "nodes",
+        "outputs",
+        "structure",
+    )
+
+    inputs: dict[str, Node]
+    outputs: dict[str, Node]
+    nodes: tuple[Node, ...]
+    structure: Any
+    name: str
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        outputs: Inputs,
+        *,
+        name: str = "graph",
+        allow_unused: bool = False,
+    ) -> None:
+        scope = current_state().scope
+        self._build(_named(inputs, "input"), _named(outputs, "output"), name, scope)
+        used = set(self.nodes)
+        for key, node in self.inputs.items():
+            if node.op.name != "input":
+                raise GraphError(
+                    f"input '{key}' of the graph must be made by autograd.input, but is "
+                    f"{describe(node)}"
+                )
+            if node not in used and not allow_unused:
+                raise GraphError(
+                    f"input '{key}' ({describe(node)}) is not used by any output; leave it out of "
+                    "inputs, or pass allow_unused=True"
+                )
+        self._check_leaf_names()
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Node], outputs: Mapping[str, Node], name: str) -> Graph:
+        """Return the graph of a body: inputs may be unused, scopes are the drawer's business."""
+        graph = cls.__new__(cls)
+        scope = next(iter(inputs.values())).scope if inputs else None
+        graph._build(dict(inputs), dict(outputs), name, scope)
+        return graph
+
+    def _build(
+        self, inputs: dict[str, Node], outputs: dict[str, Node], name: str, scope: Any
+    ) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.name = name
+        self.structure = None
+        self.nodes = _ancestry(outputs.values(), set(inputs.values()))
+        self._names: dict[Node, str] | None = None
+        self._consumers: dict[Node, list[Node]] | None = None
+        self._cache: dict[Any, Any] = {}
+
+    def _check_leaf_names(self) -> None:
+        known: dict[str, Node] = dict(self.inputs)
+        for node in self.nodes:
+            if isinstance(node, Parameter) and node.name is not None:
+                other = known.setdefault(node.name, node)
+                if other is not node:
+                    raise GraphError(
+                        f"two leaves are called '{node.name}': {describe(other)} and "
+                        f"{describe(node)}; give each parameter and input a name of its own"
+                    )
+
+    # Names and queries.
+
+    @property
+    def names(self) -> dict[Node, str]:
+        """A unique, stable name for every node: the user's, or op and number."""
+        if self._names is None:
+            self._names = _name_all(self)
+        return self._names
+
+    def name_of(self, node: Node) -> str:
+        try:
+            return self.names[node]
+        except KeyError:
+            raise GraphError(f"{describe(node)} is not a node of graph '{self.name}'") from None
+
+    def __getitem__(self, name: str) -> Node:
+        """Return the node called `name`; `loop.node` is the path of a node in a body."""
+        for path, _, node in self.walk():
+            if path == name:
+                return node
+        raise GraphError(
+            f"graph '{self.name}' has no node '{name}'; print the graph to see its names"
+        )
+
+    def walk(self) -> Iterator[tuple[str, Graph, Node]]:
+        """Yield (path, graph, node) of every node here and in all bodies, outer nodes first."""
+        stack: list[tuple[str, Graph, Iterator[Node]]] = [("", self, iter(self.nodes))]
+        while stack:
+            prefix, graph, nodes = stack[-1]
+            for node in nodes:
+                path = prefix + graph.names[node]
+                yield path, graph, node
+                bodies = node.bodies
+                if bodies:
+                    several = len(bodies) > 1
+                    for i, body in reversed(list(enumerate(bodies))):
+                        inner = f"{path}.{i}." if several else f"{path}."
+                        stack.append((inner, body, iter(body.nodes)))
+                    break
+            else:
+                stack.pop()
+
+    def find(self, pattern: str = "*", *, op: str | None = None) -> list[Node]:
+        """Return the nodes whose path matches `pattern` (as in a shell) and whose op is `op`."""
+        return [
+            node
+            for path, _, node in self.walk()
+            if fnmatchcase(path, pattern) and (op is None or node.op.name == op)
+        ]
+
+    def consumers(self, node: Node) -> list[Node]:
+        """Return the nodes of this graph that have `node` among their inputs."""
+        if self._consumers is None:
+            self._consumers = {n: [] for n in self.nodes}
+            for n in self.nodes:
+                for x in dict.fromkeys(n.inputs):
+                    if x in self._consumers:
+                        self._consumers[x].append(n)
+        self.name_of(node)
+        return self._consumers[node]
+
+    def parents(self, node: Node) -> list[Node]:
+        """Return the inputs of `node` that belong to this graph."""
+        self.name_of(node)
+        return list(node.inputs) if node not in set(self.inputs.values()) else []
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters this graph depends on, in the order they were made."""
+        return {self.names[n]: n for n in self.nodes if isinstance(n, Parameter)}
+
+    @property
+    def flat(self) -> bool:
+        """True where no node holds a body."""
+        known = self._cache.get("flat")
+        if known is None:
+            known = self._cache["flat"] = not any(node.bodies for node in self.nodes)
+        return bool(known)
+
+    # Running.
+
+    @property
+    def program(self) -> Program:
+        """This graph ready for the reference executor."""
+        known = self._cache.get("program")
+        if known is None:
+            from autograd.execute.reference import Program
+
+            known = self._cache["program"] = Program(self)
+        return known  # type: ignore[no-any-return]
+
+    def run(
+        self,
+        *,
+        outputs: Sequence[str] | None = None,
+        watch: Callable[[str, Array], None] | None = None,
+        **inputs: Any,
+    ) -> dict[str, Array]:
+        """Return the values of the outputs, read-only, by name.
+
+        Keyword arguments are the inputs. `outputs` selects some; nothing else is computed.
+        `watch(path, value)` is called with each value as it is computed, `loop[3].h` in a loop.
+        """
+        graph = self if outputs is None else self.select(*outputs)
+        for name in inputs:
+            if name not in self.inputs:
+                raise GraphError(
+                    f"graph '{self.name}' has no input '{name}'; its inputs are "
+                    f"{', '.join(self.inputs) or 'none'}"
+                )
+        from autograd.execute.reference import execute
+
+        values = [graph._checked(name, node, inputs) for name, node in graph.inputs.items()]
+        results = execute(graph, values, watch)
+        return {
+            name: _leaving(value, values)
+            for name, value in zip(graph.outputs, results, strict=True)
+        }
+
+    def _checked(self, name: str, node: Node, inputs: dict[str, Any]) -> Array:
+        if name not in inputs:
+            raise GraphError(
+                f"input '{name}' of graph '{self.name}' is missing; call run({name}=...) with a "
+                f"{node.spec}"
+            )
+        value = inputs[name]
+        if isinstance(value, Node):
+            value = value.value
+        elif not isinstance(value, np.ndarray):
+            value = _converted(name, value, node.spec)
+        if value.dtype != node.dtype:
+            raise DTypeError(
+                f"input '{name}' of graph '{self.name}' is {node.spec}, but {spec_of(value)} came; "
+                f"convert it with .astype('{node.dtype}')"
+            )
+        if value.shape != node.shape:
+            raise ShapeError(
+                f"input '{name}' of graph '{self.name}' is {node.spec}, but {spec_of(value)} came; "
+                f"reshape it, or make a graph for it with graph.resize({name}={value.shape})"
+            )
+        return value  # type: ignore[no-any-return]
+
+    def select(self, *names: str) -> Graph:
+        """Return the graph of some outputs, with everything they do not need left out."""
+        for name in names:
+            if name not in self.outputs:
+                raise GraphError(
+                    f"graph '{self.name}' has no output '{name}'; its outputs are "
+                    f"{', '.join(self.outputs)}"
+                )
+        key = ("select", names)
+        if key not in self._cache:
+            chosen = {name: self.outputs[name] for name in names}
+            used = set(_ancestry(chosen.values(), set(self.inputs.values())))
+            inputs = {name: node for name, node in self.inputs.items() if node in used}
+            self._cache[key] = Graph.of(inputs, chosen, self.name)
+        selected: Graph = self._cache[key]
+        return selected
+
+    def __call__(self, *args: Any) -> Any:
+        """Apply to `args` in the order of the inputs: to nodes by drawing, to arrays by running.
+
+        Returns what a traced function returned: its structure, with nodes or arrays for leaves.
+        """
+        if len(args) != len(self.inputs):
+            raise GraphError(
+                f"graph '{self.name}' takes {len(self.inputs)} inputs "
+                f"({', '.join(self.inputs)}), but {len(args)} came"
+            )
+        if any(isinstance(arg, Node) for arg in args):
+            results: Any = self.inline(args)
+        else:
+            results = list(self.run(**dict(zip(self.inputs, args, strict=True))).values())
+        if self.structure is not None:
+            return unflatten(self.structure[0], results)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    # Graphs from graphs.
+
+    def inline(self, inputs: Sequence[Any], prefix: str = "") -> list[Node]:
+        """Return the outputs, drawn (or computed) anew on `inputs`; names get `prefix`."""
+        made: dict[Node, Node] = dict(zip(self.inputs.values(), inputs, strict=True))
+        for node in self.nodes:
+            if node in made:
+                continue
+            if not node.inputs:
+                made[node] = node
+                continue
+            xs = tuple([made[x] for x in node.inputs])
+            attrs = node.op.fit([x.spec for x in xs], node.attrs) if node.bodies else node.attrs
+            new = apply(node.op, xs, attrs)
+            if prefix:
+                new.name = prefix + self.names[node]
+            elif node.name is not None:
+                new.name = node.name
+            if new.line is None or node.line is not None:
+                new.line = node.line
+            made[node] = new
+        return [made[node] for node in self.outputs.values()]
+
+    def _redrawn(self, specs: Mapping[str, Spec], name: str) -> Graph:
+        inputs = {}
+        for key, node in self.inputs.items():
+            inputs[key] = draw_input(node.name, specs.get(key, node.spec), None)
+            inputs[key].line = node.line
+        with drawing(None):
+            outputs = self.inline(list(inputs.values()))
+        graph = Graph.of(inputs, dict(zip(self.outputs, outputs, strict=True)), name)
+        graph.structure = self.structure
+        return graph
+
+    def resize(self, **shapes: Any) -> Graph:
+        """Return the same graph, with the same parameters, for inputs of other shapes.
+
+        Loops run for as many steps as their per-step inputs then have.
+        """
+        specs = {}
+        for name, shape in shapes.items():
+            if name not in self.inputs:
+                raise GraphError(
+                    f"graph '{self.name}' has no input '{name}' to resize; its inputs are "
+                    f"{', '.join(self.inputs)}"
+                )
+            specs[name] = make_spec(shape, self.inputs[name].dtype)
+        return self._redrawn(specs, self.name)
+
+    def unroll(self, depth: int | None = None) -> Graph:
+        """Return the computation graph: every loop laid out step by step.
+
+        Nodes are named `loop[3].h`. `depth` 1 unrolls the outermost loops only.
+        """
+        from autograd.execute.unroll import unrolled
+
+        return unrolled(self, depth)
+
+    def grad(self, of: str | None = None, wrt: Sequence[str] | None = None) -> Graph:
+        """Return this graph with the gradient of output `of` added: outputs `grad_<name>`.
+
+        `wrt` names parameters or inputs; all parameters by default.
+        """
+        from autograd.grad import grad
+
+        if of is None:
+            if len(self.outputs) != 1:
+                raise GraphError(
+                    f"graph '{self.name}' has outputs {', '.join(self.outputs)}; name the one to "
+                    "differentiate: graph.grad(of=...)"
+                )
+            of = next(iter(self.outputs))
+        known: dict[str, Node] = {**self.inputs, **self.parameters}
+        names = list(self.parameters) if wrt is None else list(wrt)
+        for name in names:
+            if name not in known:
+                raise GraphError(
+                    f"graph '{self.name}' has no parameter or input '{name}'; it has "
+                    f"{', '.join(known)}"
+                )
+        with drawing(None):
+            grads = grad(self.select(of).outputs[of], [known[name] for name in names])
+        outputs = dict(self.outputs)
+        for name, g in zip(names, grads, strict=True):
+            outputs[f"grad_{name}"] = g
+        return Graph.of(self.inputs, outputs, self.name)
+
+    def copy(self) -> Graph:
+        """Return a graph of its own: new inputs, and parameters copied with their values."""
+        fresh = {
+            node: parameter(node.name or "parameter", node.value)
+            for node in self.nodes
+            if isinstance(node, Parameter)
+        }
+        cut = {**self.inputs, **{f"parameter {i}": node for i, node in enumerate(fresh)}}
+        inputs = {key: draw_input(n.name, n.spec, None) for key, n in self.inputs.items()}
+        with drawing(None):
+            body = Graph.of(cut, self.outputs, self.name)
+            outputs = body.inline([*inputs.values(), *fresh.values()])
+        graph = Graph.of(inputs, dict(zip(self.outputs, outputs, strict=True)), self.name)
+        graph.structure = self.structure
+        return graph
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
+        return self.copy()
+
+    # Seeing and saving.
+
+    def __repr__(self) -> str:
+        return (
+            f"<Graph {self.name}: {', '.join(self.inputs)} -> {', '.join(self.outputs)}, "
+            f"{len(self.nodes)} nodes>"
+        )
+
+    def __str__(self) -> str:
+        from autograd.draw.text import to_text
+
+        return to_text(self)
+
+    def draw(self, path: Any = None, **options: Any) -> Any:
+        """Draw to a .svg, .png, .pdf or .dot file; see `autograd.draw.draw` for the options."""
+        from autograd.draw import draw
+
+        return draw(self, path, **options)
+
+    def _repr_svg_(self) -> str:
+        from autograd.draw import to_svg
+
+        return to_svg(self)
+
+    def save(self, path: Any) -> None:
+        """Write the graph and its parameters' values to a JSON file."""
+        from autograd.export.json import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Graph:
+        """Read a graph written by `save`. Nothing in the file is executed."""
+        from autograd.export.json import load
+
+        return load(path)
+
+
+def trace(fn: Callable[..., Any], *specs: Any, name: str | None = None) -> Graph:
+    """Return the graph of `fn`, called once on virtual nodes.
+
+    A spec is a Spec, a shape (float64), an array or node to be like, or a tree of these.
+    Inputs are named after the function's arguments.
+    """
+    inputs: dict[str, Node] = {}
+    args = []
+    for number, tree in enumerate(specs):
+        leaves, structure = _spec_leaves(tree)
+        nodes = []
+        for i, spec in enumerate(leaves):
+            key = _argument_name(fn, number) + ("" if len(leaves) == 1 else f"_{i}")
+            node = draw_input(key, spec, None)
+            node.line = user_line()
+            inputs[key] = node
+            nodes.append(node)
+        args.append(nodes[0] if structure is None else unflatten(structure, nodes))
+    with drawing(None):
+        result = fn(*args)
+    leaves, structure = flatten(result)
+    for leaf in leaves:
+        if not isinstance(leaf, Node):
+            raise GraphError(
+                f"a traced function must return nodes, but returned {type(leaf).__name__} "
+                f"{leaf!r}; wrap constants in autograd.constant"
+            )
+    names = ["output"] if len(leaves) == 1 else [f"output_{i}" for i in range(len(leaves))]
+    if isinstance(result, dict) and all(isinstance(v, Node) for v in result.values()):
+        names = [str(key) for key in result]
+    title = name or getattr(fn, "__name__", "graph").strip("<>")
+    graph = Graph(inputs, dict(zip(names, leaves, strict=True)), name=title, allow_unused=True)
+    graph.structure = (structure,)
+    return graph
+
+
+def _spec_leaves(tree: Any) -> tuple[list[Spec], Any]:
+    if isinstance(tree, Spec):
+        return [tree], None
+    if isinstance(tree, tuple) and all(isinstance(n, int) for n in tree):
+        return [make_spec(tree)], None
+    if isinstance(tree, (Node, np.ndarray)):
+        return [Spec(tree.shape, tree.dtype)], None
+    if isinstance(tree, (dict, list, tuple)):
+        leaves, structure = flatten(_map_specs(tree))
+        return leaves, structure
+    raise GraphError(
+        f"trace needs a spec for each argument: a Spec, a shape such as (8, 2), an array or a "
+        f"tree of these, but got {tree!r}"
+    )
+
+
+def _map_specs(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _map_specs(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)) and not all(isinstance(n, int) for n in tree):
+        return type(tree)([_map_specs(value) for value in tree])
+    return _spec_leaves(tree)[0][0]
+
+
+def _argument_name(fn: Callable[..., Any], number: int) -> str:
+    code = getattr(fn, "__code__", None)
+    if code is not None and number < code.co_argcount:
+        return str(code.co_varnames[number])
+    return f"x{number}"
+
+
+def _named(nodes: Inputs, kind: str) -> dict[str, Node]:
+    if isinstance(nodes, Node):
+        nodes = [nodes]
+    if isinstance(nodes, Mapping):
+        pairs = [(str(name), node) for name, node in nodes.items()]
+    else:
+        several = len(nodes) > 1
+        default = [f"{kind}_{i}" if several else kind for i in range(len(nodes))]
+        pairs = []
+        for i, node in enumerate(nodes):
+            pairs.append((getattr(node, "name", None) or default[i], node))
+    result: dict[str, Node] = {}
+    for name, node in pairs:
+        if not isinstance(node, Node):
+            raise GraphError(
+                f"{kind} '{name}' of a graph must be a node, but is {type(node).__name__} {node!r}"
+            )
+        if name in result:
+            raise GraphError(f"two {kind}s of a graph are called '{name}'; names must differ")
+        result[name] = node
+    if kind == "output" and not result:
+        raise GraphError("a graph needs at least one output; pass outputs={'name': node}")
+    return result
+
+
+def _ancestry(outputs: Any, inputs: set[Node]) -> tuple[Node, ...]:
+    """Return all ancestors of `outputs` in the order they were made, not passing `inputs`."""
+    seen = set(outputs)
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node in inputs:
+            continue
+        if not node.inputs:
+            if node.op.name == "input":
+                raise GraphError(_missing_input(node))
+            continue
+        for x in node.inputs:
+            if x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return tuple(sorted(seen, key=_serial))
+
+
+def _missing_input(node: Node) -> str:
+    if node.scope is not None:
+        return (
+            f"{describe(node)} belongs to the body of {node.scope.label} '{node.scope.path}', "
+            "but an output of this graph depends on it; hand it out with collect() or final()"
+        )
+    return (
+        f"{describe(node)} is needed by an output, but is not among the graph's inputs; "
+        f"add it: Graph(inputs=[..., {node.name}], ...)"
+    )
+
+
+def _serial(node: Node) -> int:
+    return node.serial
+
+
+def _name_all(graph: Graph) -> dict[Node, str]:
+    names: dict[Node, str] = {}
+    taken: set[str] = set()
+    for name, node in graph.inputs.items():
+        names[node] = name
+        taken.add(name)
+    for node in graph.nodes:
+        if node.name is not None and node not in names:
+            names[node] = _unique(node.name, taken)
+    counts: dict[str, int] = {}
+    for node in graph.nodes:
+        if node in names:
+            continue
+        if node.op.name == "item":
+            names[node] = _unique(f"{names[node.inputs[0]]}:{node.attrs['index']}", taken)
+            continue
+        op = node.op.name
+        while True:
+            counts[op] = counts.get(op, 0) + 1
+            name = f"{op}_{counts[op]}"
+            if name not in taken:
+                break
+        taken.add(name)
+        names[node] = name
+    return names
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}_{number}", number + 1
+    taken.add(candidate)
+    return candidate
+
+
+def _converted(name: str, value: Any, spec: Spec) -> Array:
+    """Return a Python number or nested list as an array of the input's dtype, if that is safe."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"input '{name}' is not an array: {error}") from None
+    if array.dtype.kind in "biuf" and np.can_cast(array.dtype, spec.dtype, "same_kind"):
+        array = array.astype(spec.dtype)
+    return array
+
+
+def _leaving(value: Array, inputs: Sequence[Array]) -> Array:
+    """Return an output read-only, copied where it is (a view of) the caller's own array."""
+    if any(np.may_share_memory(value, x) for x in inputs):
+        value = value.copy()
+    return locked(value)  # type: ignore[no-any-return]

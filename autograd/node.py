@@ -1,0 +1,793 @@
+"""Nodes, and `apply`, the one door through which every node is made.
+
+A node is one application of an op to other nodes, or a leaf. It is *virtual* while it has no
+value; a *tensor* is a node that has one. Nodes never change once made (a parameter's value may be
+replaced), so creation order is a topological order: `node.serial` counts it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
+from autograd.spec import Array, Spec, checked_dtype, make_spec, spec_of
+
+if TYPE_CHECKING:
+    from autograd.graph import Graph
+    from autograd.op import Op
+
+OPS: dict[str, Op] = {}
+"""Every op of the library by name; `autograd.op.register` fills it."""
+
+NO_ATTRS: dict[str, Any] = {}
+_new = object.__new__
+_next_serial = count(1).__next__
+_ndarray = np.ndarray
+
+
+class _Released(tuple[()]):
+    """Stands for the inputs of a node whose graph `backward()` has used up."""
+
+    __slots__ = ()
+
+
+RELEASED: Any = _Released()
+
+
+class Scope:
+    """A body being drawn: nodes made while it is open belong to it.
+
+    A node of an enclosing scope that is used inside is captured: it comes in through a port.
+    """
+
+    __slots__ = ("captured", "label", "name", "parent", "ports")
+
+    def __init__(self, name: str, parent: Scope | None, label: str = "loop") -> None:
+        self.name = name
+        self.parent = parent
+        self.label = label
+        self.captured: dict[Node, Node] = {}
+        self.ports = 0
+
+    @property
+    def path(self) -> str:
+        names = []
+        scope: Scope | None = self
+        while scope is not None:
+            names.append(scope.name)
+            scope = scope.parent
+        return ".".join(reversed(names))
+
+    def own(self, x: Node) -> Node:
+        """Return `x` as seen from inside: itself, or the port that brings it in."""
+        chain: list[Scope] = []
+        scope: Scope | None = self
+        while scope is not x.scope:
+            if scope is None:
+                raise GraphError(
+                    f"{describe(x)} belongs to the body of {x.scope.label} '{x.scope.path}' and "
+                    f"cannot be used in '{self.path}'; hand it out of its body with collect() or "
+                    "final() and use what they return"
+                )
+            chain.append(scope)
+            scope = scope.parent
+        if x.op is OPS["constant"] and not x.tracked:
+            return x
+        for scope in reversed(chain):
+            port = scope.captured.get(x)
+            if port is None:
+                port = scope.captured[x] = draw_input(x.name, x.spec, scope, x.tracked)
+            x = port
+        return x
+
+
+class State:
+    """What the next node depends on besides its inputs: one object a thread or task."""
+
+    __slots__ = ("recording", "scope")
+
+    def __init__(self, recording: bool, scope: Scope | None) -> None:
+        self.recording = recording
+        self.scope = scope
+
+
+_STATE: ContextVar[State] = ContextVar("loopgrad_state", default=State(True, None))  # noqa: B039
+current_state = _STATE.get
+
+
+@contextmanager
+def drawing(scope: Scope | None) -> Iterator[None]:
+    """Make the nodes of the `with` block belong to `scope` (None: to no body), recorded."""
+    token = _STATE.set(State(True, scope))
+    try:
+        yield
+    finally:
+        _STATE.reset(token)
+
+
+@contextmanager
+def _recording(on: bool) -> Iterator[None]:
+    token = _STATE.set(State(on, current_state().scope))
+    try:
+        yield
+    finally:
+        _STATE.reset(token)
+
+
+def no_grad() -> Any:
+    """Return a context (or decorator) in which tensors are computed without being recorded.
+
+    Virtual nodes are recorded all the same: without that there would be no graph.
+    """
+    return _recording(False)
+
+
+def enable_grad() -> Any:
+    """Return a context (or decorator) in which tensors are recorded again."""
+    return _recording(True)
+
+
+class Node:
+    """One application of an op, or a leaf. Operators and NumPy functions on it make new nodes."""
+
+    __slots__ = (
+        "__weakref__",
+        "_spec",
+        "_value",
+        "attrs",
+        "inputs",
+        "line",
+        "name",
+        "op",
+        "scope",
+        "serial",
+        "tracked",
+    )
+
+    op: Op
+    inputs: tuple[Node, ...]
+    attrs: dict[str, Any]
+    name: str | None
+    line: tuple[str, int] | None
+    scope: Any
+    serial: int
+    tracked: bool
+    _value: Any
+    _spec: Any
+
+    __array_priority__: ClassVar[float] = 1000.0
+    __hash__ = object.__hash__
+
+    # What it is.
+
+    @property
+    def spec(self) -> Spec:
+        """Shape and dtype. (For a node with several outputs: a tuple of specs.)"""
+        spec = self._spec
+        if spec is None:
+            value = self._value
+            if type(value) is tuple:
+                spec = tuple(spec_of(part) for part in value)
+            elif value is None:
+                raise GraphError(
+                    f"{describe(self)} has no shape yet: it is an output of a loop whose `with` "
+                    "block is still open; use it after the block"
+                )
+            else:
+                spec = spec_of(value)
+        result: Spec = spec
+        return result
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        value = self._value
+        shape: tuple[int, ...] = self.spec.shape if value is None else value.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        value = self._value
+        dtype: np.dtype[Any] = self.spec.dtype if value is None else value.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self.spec.size
+
+    @property
+    def virtual(self) -> bool:
+        """True while the node has no value."""
+        return self._value is None
+
+    @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """The graphs this node holds: empty for all but loops, branches and their like."""
+        return self.op.bodies(self.attrs)
+
+    @property
+    def value(self) -> Any:
+        """The value, as a read-only array: what a backward may still need cannot be changed."""
+        value = self._value
+        if value is None:
+            raise GraphError(
+                f"{describe(self)} is virtual: it has no value until its graph is run; "
+                "use Graph(inputs, outputs).run(...)"
+            )
+        return tuple(map(locked, value)) if type(value) is tuple else locked(value)
+
+    def item(self) -> Any:
+        """Return the value of a one-element tensor as a Python number."""
+        return self.value.item()
+
+    @property
+    def grad(self) -> Node | None:
+        """The gradient `backward()` has accumulated; kept for leaves only."""
+        return None
+
+    def backward(self, seed: Any = None, *, keep_graph: bool = False) -> None:
+        """Add the gradient of this tensor to `.grad` of every tracked leaf it depends on."""
+        from autograd.grad import backward
+
+        backward(self, seed, keep_graph=keep_graph)
+
+    def named(self, name: str) -> Node:
+        """Give the node a name for text, pictures, errors and queries, and return it."""
+        self.name = name
+        return self
+
+    def __repr__(self) -> str:
+        if self._value is None:
+            return f"<{describe(self)}>"
+        text = np.array2string(self.value, threshold=20, separator=", ", prefix="tensor(")
+        return f"tensor({text}, {self.spec})"
+
+    # Copies and pickles. Nodes are immutable, so a copy of one is the node itself.
+
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise LoopGradError(
+            "nodes cannot be pickled (loading a pickle runs code); save the graph with "
+            "graph.save(path), or the value with numpy.save"
+        )
+
+    # Operators. They look ops up by name, so this file imports no op.
+
+    def __add__(self, other: Any) -> Node:
+        return apply(OPS["add"], (self, other))
+
+    def __radd__(self, other: Any) -> Node:
+        return apply(OPS["add"], (other, self))
+
+    def __sub__(self, other: Any) -> Node:
+        return apply(OPS["subtract"], (self, other))
+
+    def __rsub__(self, other: Any) -> Node:
+        return apply(OPS["subtract"], (other, self))
+
+    def __mul__(self, other: Any) -> Node:
+        return apply(OPS["multiply"], (self, other))
+
+    def __rmul__(self, other: Any) -> Node:
+        return apply(OPS["multiply"], (other, self))
+
+    def __truediv__(self, other: Any) -> Node:
+        return apply(OPS["divide"], (self, other))
+
+    def __rtruediv__(self, other: Any) -> Node:
+        return apply(OPS["divide"], (other, self))
+
+    def __floordiv__(self, other: Any) -> Node:
+        return apply(OPS["floor_divide"], (self, other))
+
+    def __rfloordiv__(self, other: Any) -> Node:
+        return apply(OPS["floor_divide"], (other, self))
+
+    def __mod__(self, other: Any) -> Node:
+        return apply(OPS["remainder"], (self, other))
+
+    def __rmod__(self, other: Any) -> Node:
+        return apply(OPS["remainder"], (other, self))
+
+    def __pow__(self, other: Any) -> Node:
+        return apply(OPS["power"], (self, other))
+
+    def __rpow__(self, other: Any) -> Node:
+        return apply(OPS["power"], (other, self))
+
+    def __matmul__(self, other: Any) -> Node:
+        return apply(OPS["matmul"], (self, other))
+
+    def __rmatmul__(self, other: Any) -> Node:
+        return apply(OPS["matmul"], (other, self))
+
+    def __neg__(self) -> Node:
+        return apply(OPS["negative"], (self,))
+
+    def __pos__(self) -> Node:
+        return self
+
+    def __abs__(self) -> Node:
+        return apply(OPS["abs"], (self,))
+
+    def __invert__(self) -> Node:
+        return apply(OPS["logical_not"], (self,))
+
+    def __and__(self, other: Any) -> Node:
+        return apply(OPS["logical_and"], (self, other))
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Node:
+        return apply(OPS["logical_or"], (self, other))
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Any) -> Node:
+        return apply(OPS["logical_xor"], (self, other))
+
+    __rxor__ = __xor__
+
+    def __eq__(self, other: object) -> Any:
+        return apply(OPS["equal"], (self, other))
+
+    def __ne__(self, other: object) -> Any:
+        return apply(OPS["not_equal"], (self, other))
+
+    def __lt__(self, other: Any) -> Node:
+        return apply(OPS["less"], (self, other))
+
+    def __le__(self, other: Any) -> Node:
+        return apply(OPS["less_equal"], (self, other))
+
+    def __gt__(self, other: Any) -> Node:
+        return apply(OPS["greater"], (self, other))
+
+    def __ge__(self, other: Any) -> Node:
+        return apply(OPS["greater_equal"], (self, other))
+
+    def __getitem__(self, key: Any) -> Node:
+        from autograd.ops.index import getitem
+
+        result: Node = getitem(self, key)
+        return result
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise LoopGradError(
+            f"{describe(self)} cannot be written in place; use "
+            "`x = autograd.index_set(x, key, value)` or `autograd.index_add(x, key, value)`"
+        )
+
+    def __iter__(self) -> Iterator[Node]:
+        from autograd.ops.shape import unstack
+
+        return iter(unstack(self))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError(f"len() of {describe(self)}: a value of shape () has no length")
+        return self.shape[0]
+
+    def __contains__(self, item: Any) -> NoReturn:
+        raise GraphError(f"`in` on {describe(self)}; use autograd.sum(x == item) > 0")
+
+    @property
+    def T(self) -> Node:  # noqa: N802 - NumPy's name
+        """The matrix transpose: the last two axes swapped (array API `mT`; rank 0, 1: itself)."""
+        return self if self.ndim < 2 else apply(OPS["swapaxes"], (self,), {"axis1": -2, "axis2": -1})
+
+    def astype(self, dtype: npt.DTypeLike) -> Node:
+        return apply(OPS["astype"], (self,), {"dtype": checked_dtype(dtype).name})
+
+    def reshape(self, *shape: Any) -> Node:
+        from autograd.ops.shape import reshape
+
+        return _node(reshape(self, shape[0] if len(shape) == 1 else shape))
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Node:
+        from autograd.ops.reduce import sum
+
+        return _node(sum(self, axis=axis, keepdims=keepdims))
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Node:
+        from autograd.ops.reduce import mean
+
+        return _node(mean(self, axis=axis, keepdims=keepdims))
+
+    # Python's conversions need a value.
+
+    def _scalar(self, wanted: str) -> Any:
+        if self._value is None:
+            raise GraphError(
+                f"{wanted} of {describe(self)}, which is virtual and has no value yet; inside a "
+                "graph choose with autograd.where or loops.cond, and read values with graph.run"
+            )
+        if self._value.size != 1:
+            raise ShapeError(
+                f"{wanted} of {describe(self)}: only a value of one element has a truth value or "
+                "is a number; reduce it first, for example with autograd.all, autograd.any or sum()"
+            )
+        return self._value.reshape(()).item()
+
+    def __bool__(self) -> bool:
+        return bool(self._scalar("the truth value"))
+
+    def __float__(self) -> float:
+        return float(self._scalar("float()"))
+
+    def __int__(self) -> int:
+        return int(self._scalar("int()"))
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iub":
+            raise DTypeError(f"{describe(self)} is not an integer and cannot be an index")
+        return int(self._scalar("an index"))
+
+    # NumPy's protocols.
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.tracked and self._value is not None:
+            raise GradientError(
+                f"turning {describe(self)} into a NumPy array would drop its gradient silently; "
+                "use the autograd function of the same name, or `x.value` if you mean the value"
+            )
+        value: Array = self.value
+        return np.array(value, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from autograd.interop import apply_ufunc
+
+        return apply_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from autograd.interop import apply_function
+
+        return apply_function(func, args, kwargs)
+
+
+def _node(result: Any) -> Node:
+    """Tell the type checker what a function of ops returns when it was given a node."""
+    node: Node = result
+    return node
+
+
+class Leaf(Node):
+    """A tensor that is its own beginning: `backward()` accumulates into its `grad`."""
+
+    __slots__ = ("_grad",)
+    _grad: Node | None
+
+    @property
+    def grad(self) -> Node | None:
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Node | None) -> None:
+        if grad is not None and grad.spec != self.spec:
+            raise ShapeError(
+                f"the gradient of {describe(self)} must be {self.spec}, but is {grad.spec}"
+            )
+        self._grad = grad
+
+
+class Parameter(Leaf):
+    """A leaf whose value may be replaced between runs: `p.value = p.value - lr * p.grad.value`."""
+
+    __slots__ = ("assigned",)
+    assigned: int
+    """The serial number at the moment its value was last replaced."""
+
+    @property
+    def value(self) -> Array:
+        return locked(self._value)
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        array = _copied(value._value if isinstance(value, Node) else value)
+        spec = spec_of(self._value)
+        if spec_of(array) != spec:
+            raise ShapeError(
+                f"parameter '{self.name}' is {spec}, but its new value is {spec_of(array)}; "
+                "a parameter keeps its shape and dtype"
+            )
+        self._value = array
+        self.assigned = _next_serial()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        return parameter(self.name or "parameter", self._value)
+
+
+# Leaves.
+
+
+def make_leaf(
+    cls: type[Any], op: str, value: Array | None, spec: Spec | None, tracked: bool, name: str | None
+) -> Any:
+    node = _new(cls)
+    node.op = OPS[op]
+    node.inputs = ()
+    node.attrs = NO_ATTRS
+    node.name = name
+    node.line = None
+    node.scope = None
+    node.serial = _next_serial()
+    node.tracked = tracked
+    node._value = value
+    node._spec = spec
+    if cls is not Node:
+        node._grad = None
+    return node
+
+
+def tensor(value: Any, dtype: npt.DTypeLike | None = None, *, requires_grad: bool = False) -> Node:
+    """Return a tensor with a copy of `value` (array, number or nested list of numbers).
+
+    With `requires_grad` it is a leaf into which `backward()` accumulates `.grad`.
+    """
+    if isinstance(value, Node):
+        return value if dtype is None else value.astype(dtype)
+    array = _copied(value, dtype)
+    if requires_grad and array.dtype.kind != "f":
+        raise DTypeError(
+            f"only float tensors have gradients, but this one is {spec_of(array)}; "
+            "pass dtype='float64' or drop requires_grad"
+        )
+    node: Node = make_leaf(Leaf if requires_grad else Node, "constant", array, None, requires_grad, None)
+    return node
+
+
+def constant(value: Any, dtype: npt.DTypeLike | None = None, name: str | None = None) -> Node:
+    """Return a tensor that never has a gradient and never changes."""
+    node = tensor(value, dtype)
+    if name is not None:
+        node.name = name
+    return node
+
+
+def parameter(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Parameter:
+    """Return a parameter: a named, trainable leaf. Integer and bool values are a DTypeError."""
+    array = _copied(value, dtype)
+    if array.dtype.kind != "f":
+        raise DTypeError(
+            f"parameter '{name}' must be of a float dtype to be trained, but is "
+            f"{spec_of(array)}; pass dtype='float64', or use autograd.constant for plain data"
+        )
+    node: Parameter = make_leaf(Parameter, "parameter", array, None, True, name)
+    node.assigned = node.serial
+    node.line = user_line()
+    return node
+
+
+def input(name: str, shape: Any = (), dtype: npt.DTypeLike = np.float64) -> Node:
+    """Return a virtual node that a graph's `run` gives a value of this shape and dtype."""
+    node = draw_input(name, make_spec(shape, dtype), current_state().scope)
+    node.line = user_line()
+    return node
+
+
+def draw_input(name: str | None, spec: Any, scope: Scope | None, tracked: bool = True) -> Node:
+    """Return an input leaf of `scope`: a port of the body being drawn there."""
+    node: Node = make_leaf(Node, "input", None, spec, tracked and _floating(spec), name)
+    node.scope = scope
+    return node
+
+
+def _copied(value: Any, dtype: npt.DTypeLike | None = None) -> Array:
+    """Return a fresh native-order array of `value` with a dtype LoopGrad carries."""
+    if dtype is not None:
+        dtype = checked_dtype(dtype)
+    try:
+        array = np.array(value, dtype=dtype, order="K")
+    except ValueError as error:
+        raise ShapeError(f"cannot make an array of this value: {error}") from None
+    known = checked_dtype(array.dtype)
+    return array if known == array.dtype and array.dtype.isnative else array.astype(known)
+
+
+def locked(value: Any) -> Any:
+    """Return a read-only view of `value`, and lock what it is a view of."""
+    base = value
+    while isinstance(base, _ndarray):
+        base.flags.writeable = False
+        base = base.base
+    return value.view() if isinstance(value, _ndarray) else value
+
+
+# Lifting: what a user may write beside a node.
+
+_SCALARS: dict[tuple[Any, np.dtype[Any]], Node] = {}
+
+
+def _lift_all(op: Op, inputs: Sequence[Any]) -> tuple[Node, ...]:
+    """Return `inputs` as nodes. Python and NumPy scalars take the dtype of the others (NEP 50)."""
+    strong = [x.dtype for x in inputs if isinstance(x, (Node, _ndarray))]
+    floats = [dtype for dtype in strong if dtype.kind == "f"]
+    return tuple(x if isinstance(x, Node) else _lift(op, x, floats or strong) for x in inputs)
+
+
+def _lift(op: Op, x: Any, dtypes: Sequence[np.dtype[Any]]) -> Node:
+    if isinstance(x, (bool, int, float, np.generic)):
+        scalar = x.item() if isinstance(x, np.generic) else x
+        if not isinstance(scalar, (bool, int, float)):
+            raise DTypeError(f"op '{op.name}' cannot take {scalar!r}; use numbers or bools")
+        dtype = np.result_type(*dtypes, scalar) if dtypes else np.result_type(scalar)
+        if scalar == 0 or scalar != scalar:  # -0.0 == 0.0 and nan != nan: no keys of a dict
+            return tensor(scalar, dtype)
+        node = _SCALARS.get((scalar, dtype))
+        if node is None:
+            if len(_SCALARS) > 1000:
+                _SCALARS.clear()
+            node = _SCALARS[scalar, dtype] = tensor(scalar, dtype)
+        return node
+    if isinstance(x, (_ndarray, list, tuple)):
+        return tensor(x)
+    raise DTypeError(
+        f"op '{op.name}' cannot take a {type(x).__name__}; it works on tensors, virtual nodes, "
+        "arrays and numbers"
+    )
+
+
+# The door.
+
+
+def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> Node:
+    """Return the node of `op` applied to `inputs`: computed if every input has a value.
+
+    It is recorded when something could ask for its gradient later, or when it is virtual.
+    """
+    values = []
+    tracked = virtual = False
+    for x in inputs:
+        if not isinstance(x, Node):
+            return apply(op, _lift_all(op, inputs), attrs)
+        value = x._value
+        if value is None:
+            virtual = True
+        values.append(value)
+        if x.tracked:
+            tracked = True
+    state = _STATE.get()
+    if virtual or state.scope is not None:
+        return _draw(op, inputs, attrs, state.scope)
+    try:
+        value = op.forward(*values, **attrs) if attrs else op.forward(*values)
+    except Exception as error:
+        _explain(op, inputs, attrs, error)
+        raise
+    if type(value) is not _ndarray:
+        value = tuple(map(np.asarray, value)) if op.multiple else np.asarray(value)
+        if tracked:
+            tracked = op.multiple or value.dtype.kind == "f"
+    elif tracked and value.dtype.kind != "f":
+        tracked = False
+    node: Node = _new(op.node_type)
+    if tracked and state.recording:
+        node.op = op
+        node.inputs = tuple(inputs)
+        node.attrs = attrs
+        node.tracked = True
+    else:
+        node.op = OPS["constant"]
+        node.inputs = ()
+        node.attrs = NO_ATTRS
+        node.tracked = False
+    node._value = value
+    node._spec = node.name = node.line = node.scope = None
+    node.serial = _next_serial()
+    return node
+
+
+def _draw(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], scope: Scope | None) -> Node:
+    """Return the virtual node of `op`, its specs checked now."""
+    line = user_line()
+    nodes = tuple(x if x.scope is scope else seen_from(scope, x) for x in inputs)
+    try:
+        spec = op.infer(*[x.spec for x in nodes], **attrs)
+    except LoopGradError as error:
+        _locate(error, op, inputs, line, scope)
+        raise
+    node: Node = _new(op.node_type)
+    node.op = op
+    node.inputs = nodes
+    node.attrs = attrs
+    node.tracked = any(x.tracked for x in nodes) and _floating(spec)
+    node._value = None
+    node._spec = spec
+    node.name = None
+    node.line = line
+    node.scope = scope
+    node.serial = _next_serial()
+    return node
+
+
+def seen_from(scope: Scope | None, x: Node) -> Node:
+    """Return `x` as a node of `scope`, captured through ports where it lies outside."""
+    if x.scope is scope:
+        return x
+    if scope is not None:
+        return scope.own(x)
+    raise GraphError(
+        f"{describe(x)} belongs to the body of {x.scope.label} '{x.scope.path}' and cannot be used "
+        "outside it; hand it out with collect() (every step) or final() (the last) and use that"
+    )
+
+
+def _floating(spec: Any) -> bool:
+    return any(map(_floating, spec)) if type(spec) is tuple else bool(spec.floating)
+
+
+def items(node: Node) -> tuple[Node, ...]:
+    """Return the outputs of a node with several outputs, one node each."""
+    count = len(node._spec if node._value is None else node._value)
+    item = OPS["item"]
+    return tuple(apply(item, (node,), {"index": i}) for i in range(count))
+
+
+# Saying where and what.
+
+_PACKAGES = tuple(
+    str(Path(__file__).resolve().parent.parent / name) + "/" for name in ("autograd", "loops", "nn")
+)
+
+
+def user_line() -> tuple[str, int] | None:
+    """Return file and line of the innermost caller outside LoopGrad's packages."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if not filename.startswith(_PACKAGES):
+            return filename, frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def describe(node: Node) -> str:
+    """Return how errors speak of a node: op, name, spec, and the line that made it."""
+    spec = node._spec if node._value is None else node.spec
+    several = type(spec) is tuple
+    text = f"({', '.join(map(str, spec))})" if several else ("?" if spec is None else str(spec))
+    name = f" '{node.name}'" if node.name else ""
+    place = f" ({node.line[0]}:{node.line[1]})" if node.line else ""
+    return f"{node.op.name}{name} {text}{place}"
+
+
+def _locate(
+    error: LoopGradError, op: Op, inputs: Sequence[Node], line: Any, scope: Scope | None
+) -> None:
+    """Put the node, its inputs and the user's line in front of what `infer` said."""
+    if getattr(error, "located", False):
+        return
+    place = f"{line[0]}:{line[1]}: " if line else ""
+    inside = f" in the body of '{scope.path}'" if scope is not None else ""
+    given = "; ".join(map(describe, inputs))
+    error.args = (f"{place}{op.name}{inside}: {error}. Inputs: {given}",)
+    error.located = True  # type: ignore[attr-defined]
+
+
+def _explain(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], error: Exception) -> None:
+    """Raise what `infer` says of inputs that made `forward` fail, if it objects to them."""
+    if isinstance(error, LoopGradError):
+        _locate(error, op, inputs, user_line(), None)
+        return
+    try:
+        op.infer(*[x.spec for x in inputs], **attrs)
+    except LoopGradError as explained:
+        _locate(explained, op, inputs, user_line(), None)
+        raise explained from error

@@ -1,0 +1,149 @@
+"""Ops: the primitives. One op is one block: forward, infer, vjps and batch side by side.
+
+`docs/add_an_op.md` walks through adding one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from autograd.errors import GradientError, GraphError
+from autograd.node import OPS, Node, apply, items
+from autograd.spec import Spec
+
+if TYPE_CHECKING:
+    from autograd.graph import Graph
+
+Rule = Callable[..., Any]
+"""The gradient of one input: `rule(g, y, *xs, **attrs)`, written in ops, `None` for no gradient."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """How an input of a node reaches a body: `kind` is for readers, the numbers are positions."""
+
+    kind: str
+    """`shared`, `state`, `each` (one slice a step) or `operand`."""
+    outer: int
+    """Position in `node.inputs`."""
+    inner: int
+    """Position in the body's inputs."""
+    body: int = 0
+    """Position in `node.bodies`."""
+    fed_by: int | None = None
+    """For a state: position of the body output that becomes its value in the next step."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How an output of a body leaves its node: `kind` is `final`, `stacked` or `result`."""
+
+    kind: str
+    inner: int
+    """Position in the body's outputs."""
+    outer: int
+    """Position in the node's outputs."""
+    body: int = 0
+
+
+class Op:
+    """A primitive. Subclasses give `forward`, `infer`, `vjps` (or `pull`) and `batch`.
+
+    `forward(*arrays, **attrs)` computes on NumPy arrays and never writes into its inputs.
+    `infer(*specs, **attrs)` returns the spec of the result, or raises ShapeError or DTypeError.
+    `vjps[i](g, y, *xs, **attrs)` returns the gradient of input `i`, given that of the output `y`.
+    It is written in ops, so the same rule computes (on arrays) and draws (on nodes).
+    `batch(batched, *xs, **attrs)` returns the result for one more leading axis on those inputs
+    where `batched` is true, with that axis leading in the result.
+    """
+
+    vjps: ClassVar[tuple[Rule | None, ...]] = ()
+    broadcasts: ClassVar[bool] = False
+    """True where inputs broadcast against each other; the walk then sums their gradients back."""
+    multiple: ClassVar[bool] = False
+    """True for an op with several outputs: `forward` and `infer` then return tuples."""
+    node_type: ClassVar[type[Node]] = Node
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.__name__ = name
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+        """Apply to nodes (drawing or computing a node), or, on plain arrays, just compute."""
+        for x in inputs:
+            if isinstance(x, Node):
+                node = apply(self, inputs, attrs)
+                return items(node) if self.multiple else node
+        return self.forward(*inputs, **attrs)
+
+    def forward(self, *arrays: Any, **attrs: Any) -> Any:
+        raise GraphError(f"op '{self.name}' has no forward: it is a leaf and is given its value")
+
+    def infer(self, *specs: Spec, **attrs: Any) -> Any:
+        raise GraphError(f"op '{self.name}' has no infer rule; add one beside its forward")
+
+    def pull(
+        self, needs: Sequence[bool], g: Any, y: Any, xs: Sequence[Any], attrs: dict[str, Any]
+    ) -> Any:
+        """Return one gradient an input, `None` where `needs` is false or there is none.
+
+        Ops whose gradients share work override this; all others list one rule an input.
+        An op with bodies may return a generator: see `autograd.trampoline`.
+        """
+        grads = []
+        for i, need in enumerate(needs):
+            if not need:
+                grads.append(None)
+                continue
+            if i >= len(self.vjps):
+                raise GradientError(
+                    f"op '{self.name}' has no gradient rule for input {i}; add it to its vjps, "
+                    "or wrap the input in stop_gradient"
+                )
+            rule = self.vjps[i]
+            grads.append(None if rule is None else rule(g, y, *xs, **attrs))
+        return grads
+
+    def batch(self, batched: Sequence[bool], *xs: Any, **attrs: Any) -> Any:
+        raise GraphError(f"op '{self.name}' has no batch rule, so vmap cannot pass through it")
+
+    def bodies(self, attrs: dict[str, Any]) -> tuple[Graph, ...]:
+        """Return the graphs this op holds. Every walk over graphs recurses through these."""
+        return ()
+
+    def run(self, values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Any:
+        """Return a task (see `autograd.trampoline`) that computes an op with bodies."""
+        raise GraphError(f"op '{self.name}' holds bodies, but has no run")
+
+    def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return `attrs` with bodies redrawn for inputs of other specs."""
+        return attrs
+
+    def expand(self, node: Node, inputs: Sequence[Node], path: str) -> list[Node] | None:
+        """Return the outputs of `node` laid out on `inputs` without its bodies, or None."""
+        return None
+
+    def ports(self, attrs: dict[str, Any]) -> tuple[tuple[Port, ...], tuple[Exit, ...]]:
+        """Return how inputs reach the bodies and how body outputs leave them."""
+        return (), ()
+
+    def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the attrs worth showing to a reader, in order (bodies left out)."""
+        hidden = {key for key, value in attrs.items() if type(value).__name__ == "Graph"}
+        return {key: value for key, value in attrs.items() if key not in hidden}
+
+
+AnyOp = TypeVar("AnyOp", bound=Op)
+
+
+def register(op: AnyOp) -> AnyOp:
+    """Add `op` to the fixed table of ops that graph files may name, and return it."""
+    if op.name in OPS:
+        raise GraphError(f"there already is an op named '{op.name}'; choose another name")
+    OPS[op.name] = op
+    return op

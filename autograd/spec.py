@@ -1,0 +1,81 @@
+"""Specs: the shape and dtype of a value that may not exist yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autograd.errors import DTypeError, ShapeError
+
+Array = npt.NDArray[Any]
+"""A NumPy array of any dtype LoopGrad carries."""
+
+_KINDS = "fiub"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Shape and dtype of a value, printed as `float64[8, 1, 2]`."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements, as a Python int (never overflows)."""
+        count = 1
+        for length in self.shape:
+            count *= length
+        return count
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def floating(self) -> bool:
+        """True for values that can be differentiated."""
+        return self.dtype.kind == "f"
+
+
+def spec_of(value: Array) -> Spec:
+    return Spec(value.shape, value.dtype)
+
+
+def make_spec(shape: int | Iterable[int], dtype: npt.DTypeLike = np.float64) -> Spec:
+    """Return the spec of user-given `shape` and `dtype`, checked."""
+    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+    for length in lengths:
+        if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
+            raise ShapeError(
+                f"a shape is a tuple of whole numbers >= 0, but {lengths!r} was given; "
+                "write for example shape=(8, 1, 2)"
+            )
+    return Spec(tuple(int(length) for length in lengths), checked_dtype(dtype))
+
+
+def checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return `dtype` as a NumPy dtype LoopGrad can carry: float, integer or bool."""
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(
+            f"{dtype!r} is not a dtype; use for example 'float32', 'float64', 'int64' or 'bool'"
+        ) from None
+    if result.kind not in _KINDS:
+        raise DTypeError(
+            f"LoopGrad carries float, integer and bool arrays, but the dtype is {result}; "
+            "convert the data first"
+        )
+    return result.newbyteorder("=")
