@@ -23,7 +23,7 @@ def mixed_installation_message() -> str:
         "PyPI) and HIPS Autograd's ('autograd' on PyPI). Both use the import name 'autograd', so "
         "they cannot share an environment. To get out, remove both and install one again:\n"
         "    python -m pip uninstall -y autograd loopgrad\n"
-        "    python -m pip install loopgrad\n"
+        "    python -m pip install loopgrad  (in a clone of it: python -m pip install -e .)\n"
         "and give the other an environment of its own (python -m venv). "
         f"'python {os.path.join(folder, 'doctor.py')}' lists what is mixed."
     )

@@ -153,8 +153,8 @@ def _foreign_problems() -> list[str]:
         relation = "mixed into" if _same(folder, _our_folder(folder)) else "that can hide"
         lines.append(
             f"distribution '{distribution}' has {count} files in {folder}, {relation} LoopGrad's: "
-            f"python -m pip uninstall -y {distribution.split()[0]} {DISTRIBUTION}, then "
-            f"python -m pip install {DISTRIBUTION}"
+            f"python -m pip uninstall -y {distribution.split()[0]} {DISTRIBUTION}, then install "
+            "LoopGrad again"
         )
     if not lines and os.path.exists(os.path.join(FOLDER, "numpy", "__init__.py")):
         lines.append(
