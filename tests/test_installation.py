@@ -71,6 +71,16 @@ def test_packages_under_test_are_those_of_this_checkout(name, root):
     assert Path(package.__file__).resolve() == root / name / "__init__.py"
 
 
+def test_every_folder_of_modules_is_a_package_so_that_a_wheel_has_it(root):
+    folders = {file.parent for name in PACKAGES for file in (root / name).rglob("*.py")}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_packages_are_marked_as_typed(name, root):
+    assert (root / name / "py.typed").exists()
+
+
 def test_plain_copy_is_accepted(ours, run_python):
     answer = run_python("-c", "import nn, loops, autograd; print(autograd.__file__)", path=ours)
     assert answer.returncode == 0, answer.stderr

@@ -18,6 +18,9 @@ LONGEST_FILE = 700
 FORBIDDEN_MODULES = {"code", "dill", "importlib", "marshal", "pickle", "runpy", "shelve"}
 FORBIDDEN_CALLS = {"__import__", "compile", "eval", "exec"}
 
+# What was meant to be filled in: `{}`, `{name...}`, `{(...)}`; but not a dict: `{'name': node}`.
+PLACEHOLDER = re.compile(r"\{(?:[\w(][^{}]*)?\}")
+
 # The files that may use one of these, each with what it may use. Nothing that reads a file from
 # disk or network may ever be here.
 EXCEPTIONS: dict[str, set[str]] = {
@@ -27,7 +30,7 @@ EXCEPTIONS: dict[str, set[str]] = {
 
 
 def raise_without_f(source: str, path: str) -> list[str]:
-    """Find strings with ``{...}`` in a `raise` that no f prefix, and no `.format`, ever fills in.
+    """Find strings in a `raise` with a placeholder that no f prefix fills in.
 
     It looks at tokens, not at the tree: in ``"a {x} " f"b {y}"`` the tree has one f-string left,
     where the faulty part looks like an escaped brace.
@@ -42,7 +45,7 @@ def raise_without_f(source: str, path: str) -> list[str]:
             if token.type != tokenize.STRING:
                 continue
             prefix = re.match(r"[A-Za-z]*", token.string).group().lower()
-            if "f" not in prefix and re.search(r"\{[^{}]*\}", token.string):
+            if "f" not in prefix and PLACEHOLDER.search(token.string):
                 line = node.lineno + token.start[0] - 1
                 faults.append(f"{path}:{line} lacks the f prefix: {token.string}")
     return faults
@@ -161,6 +164,7 @@ PASSED = [
     (raise_without_f, 'raise E(f"got {x}")'),
     (raise_without_f, 'raise E(f"a {x} "\n    "and b")'),
     (raise_without_f, 'raise E(rf"{x} {{literal}}")'),
+    (raise_without_f, """raise E("pass outputs={'name': node}")"""),
     (raise_without_f, 'names = "{x}"\nraise E("no braces")'),
     (assert_statements, "if x: raise E('assert x')"),
     (code_execution, "re.compile('a')\nself.eval()\nmodel.compile()"),
