@@ -1,5 +1,10 @@
 """LoopGrad's engine: reverse-mode automatic differentiation on NumPy, with graphs you can see."""
 
+from autograd._installation import refuse_mixed_installation
+
+refuse_mixed_installation()
+
+
 from autograd import ops as ops
 from autograd.errors import (
     DrawError,

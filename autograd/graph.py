@@ -311,14 +311,15 @@ class Graph:
             made[node] = new
         return [made[node] for node in self.outputs.values()]
 
-    def _redrawn(self, specs: Mapping[str, Spec], name: str) -> Graph:
+    def redrawn(self, specs: Mapping[str, Spec]) -> Graph:
+        """Return the same graph for inputs of other specs."""
         inputs = {}
         for key, node in self.inputs.items():
             inputs[key] = draw_input(node.name, specs.get(key, node.spec), None)
             inputs[key].line = node.line
         with drawing(None):
             outputs = self.inline(list(inputs.values()))
-        graph = Graph.of(inputs, dict(zip(self.outputs, outputs, strict=True)), name)
+        graph = Graph.of(inputs, dict(zip(self.outputs, outputs, strict=True)), self.name)
         graph.structure = self.structure
         return graph
 
@@ -335,7 +336,7 @@ class Graph:
                     f"{', '.join(self.inputs)}"
                 )
             specs[name] = make_spec(shape, self.inputs[name].dtype)
-        return self._redrawn(specs, self.name)
+        return self.redrawn(specs)
 
     def unroll(self, depth: int | None = None) -> Graph:
         """Return the computation graph: every loop laid out step by step.

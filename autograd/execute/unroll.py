@@ -1,0 +1,63 @@
+"""From the virtual graph to the computation graph: every loop laid out step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autograd.graph import Graph
+from autograd.node import OPS, Node, apply, draw_input, drawing
+from autograd.op import Op
+
+
+def unrolled(graph: Graph, depth: int | None = None) -> Graph:
+    """Return `graph` with the outermost `depth` levels of loops (None: all) laid out.
+
+    A loop knows how: see `Op.expand`. Bodies that cannot be laid out stay, unrolled inside.
+    """
+    level = 0
+    while (depth is None or level < depth) and _expandable(graph):
+        graph = _one_level(graph)
+        level += 1
+    return graph
+
+
+def _expandable(graph: Graph) -> bool:
+    return any(type(node.op).expand is not Op.expand for _, _, node in graph.walk() if node.bodies)
+
+
+def _one_level(graph: Graph) -> Graph:
+    inputs = {}
+    for key, node in graph.inputs.items():
+        inputs[key] = draw_input(node.name, node.spec, None, node.tracked)
+        inputs[key].line = node.line
+    made: dict[Node, Any] = dict(zip(graph.inputs.values(), inputs.values(), strict=True))
+    item = OPS["item"]
+    with drawing(None):
+        for node in graph.nodes:
+            if node in made:
+                continue
+            if not node.inputs and not node.bodies:
+                made[node] = node
+                continue
+            xs = [made[x] for x in node.inputs]
+            if node.op is item and isinstance(xs[0], list):
+                made[node] = xs[0][node.attrs["index"]]
+                continue
+            name = graph.names[node]
+            if node.bodies:
+                outputs = node.op.expand(node, xs, name)
+                if outputs is not None:
+                    made[node] = outputs
+                    continue
+            attrs = {
+                key: _one_level(value) if isinstance(value, Graph) else value
+                for key, value in node.attrs.items()
+            }
+            made[node] = apply(node.op, xs, attrs)
+            made[node].name = node.name
+            made[node].line = node.line
+    outputs = {name: made[node] for name, node in graph.outputs.items()}
+    result = Graph.of(inputs, outputs, graph.name)
+    result.structure = graph.structure
+    return result
+

@@ -1,0 +1,245 @@
+"""BranchNode: one of several graphs, chosen by a value. The others are not run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from autograd.errors import DTypeError, GraphError, ShapeError
+from autograd.execute.reference import steps
+from autograd.grad import pull_back
+from autograd.graph import Graph
+from autograd.node import (
+    Node,
+    Scope,
+    constant,
+    current_state,
+    describe,
+    draw_input,
+    drawing,
+    seen_from,
+    tensor,
+)
+from autograd.op import Exit, Op, Port, register
+from autograd.spec import Spec
+from autograd.trampoline import Task, trampoline
+from autograd.tree import flatten, unflatten
+
+
+class Branch(Op):
+    """The op of BranchNode. Inputs: the index, then what every body gets. Attrs: the bodies."""
+
+    multiple = True
+
+    def forward(self, *arrays: Any, **attrs: Any) -> Any:
+        return trampoline(self.run(arrays, attrs, None, ""))
+
+    def run(self, values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
+        bodies = self.bodies(attrs)
+        index = int(values[0])
+        if not 0 <= index < len(bodies):
+            raise GraphError(
+                f"branch '{path or 'branch'}' has {len(bodies)} bodies, numbered from 0, but its "
+                f"index is {index}"
+            )
+        outputs = yield steps(bodies[index], values[1:], watch, f"{path}.{index}.")
+        return tuple(outputs)
+
+    def infer(self, *specs: Spec, **attrs: Any) -> tuple[Spec, ...]:
+        bodies = self.bodies(attrs)
+        if not bodies or not all(isinstance(body, Graph) for body in attrs.values()):
+            raise GraphError("a branch holds one graph for each value of its index")
+        if not specs or specs[0].shape != () or specs[0].floating:
+            raise DTypeError(
+                "the index of a branch must be a bool or integer scalar, but is "
+                f"{specs[0] if specs else 'missing'}; compare first, for example x.sum() > 0"
+            )
+        results = [tuple(node.spec for node in body.outputs.values()) for body in bodies]
+        for number, body in enumerate(bodies):
+            wanted = [node.spec for node in body.inputs.values()]
+            if wanted != list(specs[1:]):
+                raise ShapeError(
+                    f"body {number} of the branch takes ({_texts(wanted)}), but gets "
+                    f"({_texts(specs[1:])})"
+                )
+            if results[number] != results[0]:
+                raise ShapeError(
+                    f"all bodies of a branch must return the same specs, but body 0 returns "
+                    f"({_texts(results[0])}) and body {number} ({_texts(results[number])})"
+                )
+        return results[0]
+
+    def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> dict[str, Any]:
+        wanted = list(specs[1:])
+        fitted = {}
+        for key, body in attrs.items():
+            same = wanted == [node.spec for node in body.inputs.values()]
+            fitted[key] = body if same else body.redrawn(dict(zip(body.inputs, wanted, strict=True)))
+        return fitted
+
+    def pull(
+        self, needs: Sequence[bool], g: Any, y: Any, xs: Sequence[Any], attrs: dict[str, Any]
+    ) -> Any:
+        return _branch_gradient(needs, g, xs, attrs)
+
+    def bodies(self, attrs: dict[str, Any]) -> tuple[Graph, ...]:
+        return tuple(attrs.values())
+
+    def ports(self, attrs: dict[str, Any]) -> tuple[tuple[Port, ...], tuple[Exit, ...]]:
+        entries = []
+        exits = []
+        for number, body in enumerate(self.bodies(attrs)):
+            entries += [Port("operand", i + 1, i, number) for i in range(len(body.inputs))]
+            exits += [Exit("result", i, i, number) for i in range(len(body.outputs))]
+        return tuple(entries), tuple(exits)
+
+    def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+
+class BranchNode(Node):
+    """One of several graphs, chosen by a value; drawn by `cond` and `switch`."""
+
+    __slots__ = ()
+
+
+branch = register(Branch("branch"))
+Branch.node_type = BranchNode
+
+
+def _texts(specs: Sequence[Spec]) -> str:
+    return ", ".join(map(str, specs))
+
+
+def _attrs(bodies: Sequence[Graph]) -> dict[str, Any]:
+    return {f"body_{number}": body for number, body in enumerate(bodies)}
+
+
+def _branch_gradient(
+    needs: Sequence[bool], g: Sequence[Any], xs: Sequence[Any], attrs: dict[str, Any]
+) -> Task:
+    """Return the gradients of a branch: a branch between the gradients of its bodies.
+
+    Each body computes what its gradient needs again; so nothing of a body not taken is computed.
+    """
+    given = tuple(i for i, part in enumerate(g) if part is not None)
+    wanted = tuple(i for i, need in enumerate(needs[1:]) if need)
+    bodies = []
+    for body in branch.bodies(attrs):
+        key = ("gradient", wanted, given)
+        if key not in body._cache:
+            body._cache[key] = yield _body_gradient(body, wanted, given)
+        bodies.append(body._cache[key])
+    outputs = branch(xs[0], *xs[1:], *[g[i] for i in given], **_attrs(bodies))
+    results: list[Any] = [None] * len(needs)
+    for i, output in zip(wanted, outputs, strict=True):
+        results[i + 1] = output
+    return results
+
+
+def _body_gradient(body: Graph, wanted: Sequence[int], given: Sequence[int]) -> Task:
+    scope = Scope(f"{body.name}_grad", None, "branch")
+    with drawing(scope):
+        inputs = [draw_input(name, x.spec, scope) for name, x in body.inputs.items()]
+        outputs = body.inline(inputs)
+        heads = [outputs[i] for i in given]
+        seeds = [draw_input(f"g_{i}", head.spec, scope) for i, head in zip(given, heads, strict=True)]
+        wrt = [inputs[i] for i in wanted]
+        grads, _ = yield pull_back(heads, seeds, wrt, True)
+        full = [
+            constant(np.zeros(x.shape, x.dtype)) if grad is None else grad
+            for x, grad in zip(wrt, grads, strict=True)
+        ]
+    names = dict(zip([*body.inputs, *[f"g_{i}" for i in given]], [*inputs, *seeds], strict=True))
+    results = {f"grad_{i}": grad for i, grad in zip(wanted, full, strict=True)}
+    return Graph.of(names, results, scope.name)
+
+
+def cond(
+    predicate: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], *operands: Any
+) -> Any:
+    """Return `if_true(*operands)` where `predicate` holds, else `if_false(*operands)`.
+
+    Both must return the same structure of the same specs. Drawn as a BranchNode; on a tensor
+    predicate outside any loop, the chosen function is just called.
+    """
+    return switch(predicate, [if_false, if_true], *operands, name="cond")
+
+
+def switch(
+    index: Any, functions: Sequence[Callable[..., Any]], *operands: Any, name: str = "switch"
+) -> Any:
+    """Return `functions[index](*operands)`; only that function is run."""
+    node = index if isinstance(index, Node) else tensor(index)
+    if node.shape != () or node.dtype.kind == "f":
+        raise DTypeError(
+            f"{name} chooses by a bool or integer scalar, but got {describe(node)}; compare first, "
+            "for example x.sum() > 0"
+        )
+    outer = current_state().scope
+    if not node.virtual and outer is None:
+        number = int(node)
+        if not 0 <= number < len(functions):
+            raise GraphError(
+                f"{name} has {len(functions)} functions, numbered from 0, but the index is {number}"
+            )
+        return functions[number](*operands)
+    return _drawn(node, functions, operands, name, outer)
+
+
+def _drawn(
+    index: Node,
+    functions: Sequence[Callable[..., Any]],
+    operands: Sequence[Any],
+    name: str,
+    outer: Scope | None,
+) -> Any:
+    leaves, structure = flatten(tuple(operands))
+    given = [seen_from(outer, x if isinstance(x, Node) else tensor(x)) for x in leaves]
+    scopes, ports, results, structures = [], [], [], []
+    for number, function in enumerate(functions):
+        scope = Scope(f"{name}.{number}", outer, "branch")
+        with drawing(scope):
+            own = [draw_input(x.name, x.spec, scope, x.tracked) for x in given]
+            result, shape = flatten(function(*unflatten(structure, own)))
+            outputs = [
+                seen_from(scope, y if isinstance(y, Node) else tensor(y)) for y in result
+            ]
+        scopes.append(scope)
+        ports.append(own)
+        results.append(outputs)
+        structures.append(shape)
+    _check_alike(name, structures, results)
+    captured = list(dict.fromkeys(x for scope in scopes for x in scope.captured))
+    bodies = []
+    for scope, own, outputs in zip(scopes, ports, results, strict=True):
+        inner = [
+            scope.captured.get(x) or draw_input(x.name, x.spec, scope, x.tracked) for x in captured
+        ]
+        entries = {f"operand_{i}": port for i, port in enumerate(own)}
+        entries |= {f"captured_{i}": port for i, port in enumerate(inner)}
+        exits = {f"result_{i}": y for i, y in enumerate(outputs)}
+        bodies.append(Graph.of(entries, exits, scope.name))
+        scope.captured = {}
+    made = branch(seen_from(outer, index), *given, *captured, **_attrs(bodies))
+    made[0].inputs[0].named(name)
+    return unflatten(structures[0], list(made))
+
+
+def _check_alike(
+    name: str, structures: Sequence[Any], results: Sequence[Sequence[Node]]
+) -> None:
+    for number, (structure, outputs) in enumerate(zip(structures, results, strict=True)):
+        if structure != structures[0]:
+            raise GraphError(
+                f"{name}: function 0 returns the structure {structures[0]}, but function {number} "
+                f"returns {structure}; all must return the same"
+            )
+        for first, other in zip(results[0], outputs, strict=True):
+            if first.spec != other.spec:
+                raise ShapeError(
+                    f"{name}: function 0 returns {describe(first)}, but function {number} returns "
+                    f"{describe(other)}; all must return the same shape and dtype"
+                )

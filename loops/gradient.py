@@ -1,0 +1,266 @@
+"""The gradient of a loop is two loops: the same one again, saving; and one the other way.
+
+Take the vjp of the body on fresh inputs. Of its nodes, those that need no incoming gradient can be
+computed going forward; those of them that the others read are the *residuals*. Then
+
+    saving loop    body: [w | s | x]                 -> [s2 | y, residuals]      forward again
+    gradient loop  body: [w | gs, acc | residuals, x, gy] -> [gs2, acc + gw | gx]     other way
+
+where `acc` starts at zero and ends as the gradient of what the steps share. Residuals that depend
+on shared values only are computed again instead of being saved once a step, and slices of
+per-step inputs are read from where they are. Nothing here is clever: passes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autograd.grad import pull_back
+from autograd.graph import Graph
+from autograd.node import Node, Scope, constant, draw_input, drawing
+from autograd.trampoline import Task
+from loops.loop import Ports, loop, ports_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Both bodies, and where the inputs of the gradient loop come from (positions)."""
+
+    saving: Graph
+    backward: Graph
+    saved: int
+    """How many residuals the saving loop stacks behind the loop's own outputs."""
+    shared: tuple[int, ...]
+    """Shared ports the gradient's body reads."""
+    each: tuple[int, ...]
+    """Per-step inputs the gradient's body reads (positions among them)."""
+    carried: tuple[int, ...]
+    """States whose gradient is carried (positions among them)."""
+    accumulated: tuple[int, ...]
+    """Shared ports whose gradient is accumulated."""
+    collected: tuple[int, ...]
+    """Collected outputs whose gradient comes in."""
+    slices: tuple[int, ...]
+    """Per-step inputs whose gradient goes out."""
+
+
+def loop_gradient(
+    needs: Sequence[bool], g: Sequence[Any], y: Any, xs: Sequence[Any], attrs: dict[str, Any]
+) -> Task:
+    """Return the gradients of a loop's inputs; a task, so that loops may nest to any depth."""
+    ports = ports_of(attrs)
+    given = tuple(part is not None for part in g)
+    plan = yield planned(attrs["body"], ports, tuple(needs), given)
+    if plan is None:
+        return [None] * len(needs)
+    g_states, g_collected = ports.split_outputs(g)
+    shared, states, sequences = ports.split(xs)
+    name = _name(y)
+
+    saving = {**attrs, "body": plan.saving}
+    residuals: list[Any] = []
+    if plan.saved:
+        outputs = loop(*xs, **saving)
+        _named(outputs, f"{name}_saved")
+        residuals = list(outputs[len(outputs) - plan.saved :])
+
+    backward = {
+        "body": plan.backward,
+        "shared": len(plan.shared),
+        "states": len(plan.carried) + len(plan.accumulated),
+        "each": plan.saved + len(plan.each) + len(plan.collected),
+        "reverse": not attrs["reverse"],
+        "length": None,
+    }
+    sequence_inputs = [
+        *residuals,
+        *[sequences[i] for i in plan.each],
+        *[g_collected[i] for i in plan.collected],
+    ]
+    if not sequence_inputs:
+        backward["length"] = attrs["length"] if not sequences else sequences[0].shape[0]
+    outputs = loop(
+        *[shared[i] for i in plan.shared],
+        *[_zeros(states[i]) if g_states[i] is None else g_states[i] for i in plan.carried],
+        *[_zeros(shared[i]) for i in plan.accumulated],
+        *sequence_inputs,
+        **backward,
+    )
+    _named(outputs, f"{name}_grad")
+    results: list[Any] = [None] * len(needs)
+    rest = list(outputs)
+    for i in plan.carried:
+        results[ports.shared + i] = rest.pop(0)
+    for i in plan.accumulated:
+        results[i] = rest.pop(0)
+    for i in plan.slices:
+        results[ports.shared + ports.states + i] = rest.pop(0)
+    return [result if need else None for result, need in zip(results, needs, strict=True)]
+
+
+def _zeros(like: Any) -> Any:
+    return np.zeros(like.shape, like.dtype)
+
+
+def _name(y: Any) -> str:
+    """Return the loop's name if its outputs are nodes of a drawing."""
+    first = y[0] if y else None
+    return (first.inputs[0].name or "loop") if isinstance(first, Node) and first.inputs else "loop"
+
+
+def _named(outputs: Sequence[Any], name: str) -> None:
+    if outputs and isinstance(outputs[0], Node) and outputs[0].inputs:
+        outputs[0].inputs[0].named(name)
+
+
+def planned(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool, ...]) -> Task:
+    """Return the Plan for those `needs` and those `given` gradients, or None: no dependence.
+
+    Plans are kept with the body, so a body that is used again is not differentiated again.
+    """
+    key = ("gradient", ports, needs, given)
+    if key not in body._cache:
+        body._cache[key] = yield _plan(body, ports, needs, given)
+    return body._cache[key]
+
+
+def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool, ...]) -> Task:
+    scope = Scope(body.name, None)
+    with drawing(scope):
+        inputs = [draw_input(name, x.spec, scope) for name, x in body.inputs.items()]
+        outputs = body.inline(inputs)
+    shared, states, slices = ports.split(inputs)
+    next_states, collected = ports.split_outputs(outputs)
+    g_states, g_collected = ports.split_outputs(given)
+    targets = {x for x, need in zip(inputs, needs, strict=True) if need and x.tracked}
+    _add_states(targets, states, next_states)
+    wrt = [x for x in inputs if x in targets]
+    live = [i for i, state in enumerate(states) if state in targets]
+    sources = [i for i, here in enumerate(g_collected) if here and collected[i].tracked]
+    carried = [i for i in live if g_states[i]]
+
+    # A state carries a gradient if its final value was given one, or if a later step's use of it
+    # has one, which may in turn depend on what is carried.
+    while True:
+        heads = [*[next_states[i] for i in carried], *[collected[i] for i in sources]]
+        seeds = [draw_input(f"g_{node.name or 'out'}", node.spec, scope) for node in heads]
+        with drawing(scope):
+            grads, _ = yield pull_back(heads, seeds, wrt, True)
+        found = {x: g for x, g in zip(wrt, grads, strict=True) if g is not None}
+        grown = [i for i in live if i in carried or states[i] in found]
+        if grown == carried:
+            break
+        carried = grown
+    accumulated = [i for i, x in enumerate(shared) if x in found]
+    outgoing = [i for i, x in enumerate(slices) if x in found]
+    if not carried and not accumulated and not outgoing:
+        return None
+
+    with drawing(scope):
+        totals = [draw_input(f"sum_{shared[i].name}", shared[i].spec, scope) for i in accumulated]
+        results = {f"g_{states[i].name}": _or_zeros(found, states[i]) for i in carried}
+        for i, total in zip(accumulated, totals, strict=True):
+            results[f"sum_{shared[i].name}"] = total + found[shared[i]]
+        results |= {f"g_each_{slices[i].name}": found[slices[i]] for i in outgoing}
+    read = _read_going_back([*results.values()], {*seeds, *totals}, set(shared))
+    used = [i for i, x in enumerate(shared) if x in set(read)]
+    each = [i for i, x in enumerate(slices) if x in set(read)]
+    residuals = [x for x in read if x not in {*shared, *slices}]
+    cut = {f"shared_{i}": shared[i] for i in used}
+    cut |= {f"seed_{i}": x for i, x in enumerate(seeds[: len(carried)])}
+    cut |= {f"sum_{i}": x for i, x in enumerate(totals)}
+    cut |= {f"saved_{i}": x for i, x in enumerate(residuals)}
+    cut |= {f"each_{i}": slices[i] for i in each}
+    cut |= {f"out_{i}": x for i, x in enumerate(seeds[len(carried) :])}
+    saved = {f"saved_{i}": x for i, x in enumerate(residuals)}
+    named_outputs = dict(zip(body.outputs, outputs, strict=True))
+    return Plan(
+        saving=Graph.of(dict(zip(body.inputs, inputs, strict=True)), {**named_outputs, **saved}, body.name),
+        backward=_on_ports_of_its_own(cut, results, f"{body.name}_grad"),
+        saved=len(residuals),
+        shared=tuple(used),
+        each=tuple(each),
+        carried=tuple(carried),
+        accumulated=tuple(accumulated),
+        collected=tuple(sources),
+        slices=tuple(outgoing),
+    )
+
+
+def _add_states(
+    targets: set[Node], states: Sequence[Node], next_states: Sequence[Node]
+) -> None:
+    """Add to `targets` the float states that, some steps on, depend on one of them."""
+    while True:
+        reached = _reached_from(targets, next_states)
+        grown = {
+            state
+            for state, after in zip(states, next_states, strict=True)
+            if after in reached and state.tracked and state not in targets
+        }
+        if not grown:
+            return
+        targets |= grown
+
+
+def _reached_from(sources: set[Node], heads: Sequence[Node]) -> set[Node]:
+    """Return the ancestors of `heads` (heads included) that depend on `sources`."""
+    reached = set(sources)
+    for node in _ancestors(heads):
+        if any(x in reached for x in node.inputs):
+            reached.add(node)
+    return reached
+
+
+def _ancestors(heads: Sequence[Node]) -> list[Node]:
+    """Return `heads` and all they depend on, in the order they were made."""
+    seen = set(heads)
+    stack = list(seen)
+    while stack:
+        for x in stack.pop().inputs:
+            if x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return sorted(seen, key=lambda node: node.serial)
+
+
+def _read_going_back(
+    results: Sequence[Node], incoming: set[Node], shared: set[Node]
+) -> list[Node]:
+    """Return what nodes that depend on `incoming` read of nodes that do not, in order.
+
+    What depends on shared values only is not listed; the shared values it needs are.
+    """
+    nodes = _ancestors(results)
+    backward = set(incoming)
+    invariant: set[Node] = set()
+    for node in nodes:
+        if node in shared or (not node.inputs and node.op.name == "constant"):
+            invariant.add(node)
+        elif any(x in backward for x in node.inputs):
+            backward.add(node)
+        elif node.inputs and all(x in invariant for x in node.inputs):
+            invariant.add(node)
+    read = {x for node in nodes if node in backward for x in node.inputs if x not in backward}
+    read |= {node for node in results if node not in backward}
+    again = _ancestors([x for x in read if x in invariant])
+    leaves = [x for x in again if x in shared]
+    return sorted({*leaves, *(read - invariant)}, key=lambda node: node.serial)
+
+
+def _or_zeros(found: dict[Node, Node], state: Node) -> Node:
+    return found[state] if state in found else constant(_zeros(state))
+
+
+def _on_ports_of_its_own(cut: dict[str, Node], results: dict[str, Node], name: str) -> Graph:
+    """Return the graph from `cut` to `results`, drawn again on fresh ports."""
+    scope = Scope(name, None)
+    graph = Graph.of(cut, results, name)
+    with drawing(scope):
+        ports = {key: draw_input(x.name, x.spec, scope) for key, x in cut.items()}
+        outputs = graph.inline(list(ports.values()))
+    return Graph.of(ports, dict(zip(results, outputs, strict=True)), name)

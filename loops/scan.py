@@ -1,0 +1,58 @@
+"""Loops from functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from autograd.errors import GraphError
+from autograd.node import Node, tensor
+from autograd.tree import flatten, unflatten
+from loops.loop import LoopNode
+
+
+def scan(
+    fn: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    name: str = "scan",
+) -> tuple[Any, Any]:
+    """Return `(final carry, stacked outputs)` of `carry, y = fn(carry, x)`, once a slice of `xs`.
+
+    `init` and `xs` are arrays or trees of arrays; `y` may be None. `fn` is called once, to draw
+    the body of a LoopNode. Without `xs`, `length` says how often to run.
+    """
+    states, carry_structure = flatten(init)
+    sequences, each_structure = ([], None) if xs is None else flatten(xs)
+    with LoopNode(name, length, reverse) as node:
+        slices = [node.each(x) for x in sequences]
+        before = [
+            node.branch(_state_name(x, i, len(states)), x) for i, x in enumerate(states)
+        ]
+        x = unflatten(each_structure, slices) if sequences else None
+        result = fn(unflatten(carry_structure, before), x)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise GraphError(
+                f"the function of scan must return (carry, y), but returned "
+                f"{type(result).__name__}; return (carry, None) if there is no output"
+            )
+        after, structure = flatten(result[0])
+        if structure != carry_structure:
+            raise GraphError(
+                f"the carry of scan starts with structure {carry_structure}, but the function "
+                f"returned {structure}; both must be the same"
+            )
+        for port, value in zip(before, after, strict=True):
+            node.feed(port, value)
+        outputs, output_structure = ([], None) if result[1] is None else flatten(result[1])
+        stacked = [node.collect(y) for y in outputs]
+        finals = [node.final(port) for port in before]
+    ys = unflatten(output_structure, stacked) if outputs else None
+    return unflatten(carry_structure, finals), ys
+
+
+def _state_name(x: Any, number: int, count: int) -> str:
+    node = x if isinstance(x, Node) else tensor(x)
+    return node.name or ("carry" if count == 1 else f"carry_{number}")
