@@ -6,6 +6,7 @@ refuse_mixed_installation()
 
 
 from autograd import ops as ops
+from autograd.check import GradientReport, check_grad
 from autograd.errors import (
     DrawError,
     DTypeError,

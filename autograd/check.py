@@ -369,7 +369,7 @@ def _derivatives(
         slope = _slope(subject, cotangents, i, direction, step)
         for mode in modes:
             if mode == "vjp":
-                terms = [gradients[i] * np.float64(1) * direction]
+                terms = _products([gradients[i]], [direction])
             else:
                 tangents = _named(subject, i, "jvp", subject.pushed, i, direction)
                 terms = _products(tangents, cotangents)
@@ -395,10 +395,12 @@ def _named(subject: _Subject, i: int, what: str, fn: Callable[..., Any], *args: 
         raise GradientError(f"the {what} by {subject.arguments[i]} failed: {error}") from error
 
 
+@np.errstate(all="ignore")
 def _products(xs: Sequence[Array], ys: Sequence[Array]) -> list[Array]:
     return [np.multiply(x, y, dtype=np.float64) for x, y in zip(xs, ys, strict=True)]
 
 
+@np.errstate(all="ignore")
 def _total(terms: Sequence[Array]) -> float:
     return sum(float(np.sum(term)) for term in terms)
 
@@ -509,5 +511,5 @@ def _alone(
     only = [u if k == j else np.zeros_like(u) for k, u in enumerate(cotangents)]
     (g,) = subject.pulled(only, [i])
     slope = _slope(subject, only, i, directions[i], step)
-    terms = [g * np.float64(1) * directions[i]]
+    terms = _products([g], [directions[i]])
     return _compared(0, "vjp", subject.arguments[i], terms, slope, directions[i].dtype)
