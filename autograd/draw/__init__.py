@@ -1,0 +1,1 @@
+"""Graphs as text and as pictures. Everything here recurses through bodies and knows no loop."""
