@@ -16,22 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from autograd.errors import GradientError, GraphError
-from autograd.node import (
-    OPS,
-    RELEASED,
-    Leaf,
-    Node,
-    Parameter,
-    apply,
-    current_state,
-    describe,
-    enable_grad,
-    items,
-    make_leaf,
-    tensor,
-)
+from autograd.describe import describe
+from autograd.errors import GradientError
+from autograd.node import OPS, RELEASED, Leaf, Node, Parameter, apply, items, make_leaf, tensor
 from autograd.node import _copied as copied
+from autograd.scope import current_state, enable_grad
 from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, unflatten
 
@@ -153,53 +142,56 @@ def walk(
             continue
         op = node.op
         if op is item:
-            source = inputs[0]
-            if source._value is None:
-                width = len(source._spec)
-            else:
-                width = len(source._value)
-            parts = cotangents.setdefault(source, [None] * width)
-            index = node.attrs["index"]
-            parts[index] = _add(parts[index], g)
+            _add_part(cotangents, inputs[0], node.attrs["index"], g)
         else:
-            if type(g) is list:
-                g = [part.total() if type(part) is Placed else part for part in g]
-            if record:
-                xs: Any = inputs
-                y: Any = items(node) if op.multiple else node
+            attrs = node.attrs
+            xs: Any = inputs if record else [x._value for x in inputs]
+            y: Any = node if record else node._value
+            vjps = op.vjps
+            if len(vjps) == len(inputs):
+                for x, ax, rule in zip(inputs, xs, vjps, strict=True):
+                    if rule is not None and (x.tracked if active is None else x in active):
+                        gx = rule(g, y, *xs, **attrs)
+                        if gx.shape != ax.shape or gx.dtype != ax.dtype:
+                            gx = _fit(gx, ax, op)
+                        known = cotangents.get(x)
+                        cotangents[x] = gx if known is None else _add(known, gx)
             else:
-                xs = [x._value for x in inputs]
-                y = node._value
-            if active is None:
-                needs = [x.tracked for x in inputs]
-            else:
-                needs = [x in active for x in inputs]
-            grads = op.pull(needs, g, y, xs, node.attrs)
-            if type(grads) is GeneratorType:
-                grads = yield grads
-            for x, gx, ax in zip(inputs, grads, xs, strict=True):
-                if gx is None:
-                    continue
-                if gx.shape != ax.shape:
-                    gx = _fit(gx, ax.shape, op)
-                if gx.dtype != ax.dtype:
-                    gx = OPS["astype"](gx, dtype=ax.dtype.name)
-                known = cotangents.get(x)
-                cotangents[x] = gx if known is None else _add(known, gx)
+                if op.multiple:
+                    g = [part.total() if type(part) is Placed else part for part in g]
+                    y = items(node) if record else y
+                needs = [x.tracked if active is None else x in active for x in inputs]
+                grads = op.pull(needs, g, y, xs, attrs)
+                if type(grads) is GeneratorType:
+                    grads = yield grads
+                for x, ax, gx in zip(inputs, xs, grads, strict=True):
+                    if gx is not None:
+                        if gx.shape != ax.shape or gx.dtype != ax.dtype:
+                            gx = _fit(gx, ax, op)
+                        cotangents[x] = _add(cotangents.get(x), gx)
         if release:
             node.inputs = RELEASED
     return found
 
 
-def _fit(g: Any, shape: tuple[int, ...], op: Any) -> Any:
-    """Un-broadcast `g` to `shape`, or say that the rule of `op` is wrong."""
-    if op.broadcasts:
-        return OPS["sum_to"](g, shape=shape)
-    raise GradientError(
-        f"the gradient rule of op '{op.name}' returned shape {g.shape} for an input of shape "
-        f"{shape}; a rule returns the shape of its input (set broadcasts=True for ops whose "
-        "inputs broadcast)"
-    )
+def _add_part(cotangents: dict[Node, Any], source: Node, index: int, g: Any) -> None:
+    """Add `g` to the gradient of output `index` of `source`, a node with several outputs."""
+    width = len(source._spec if source._value is None else source._value)
+    parts = cotangents.setdefault(source, [None] * width)
+    parts[index] = _add(parts[index], g)
+
+
+def _fit(g: Any, like: Any, op: Any) -> Any:
+    """Un-broadcast `g` and give it the dtype of `like`, or say that the rule of `op` is wrong."""
+    if g.shape != like.shape:
+        if not op.broadcasts:
+            raise GradientError(
+                f"the gradient rule of op '{op.name}' returned shape {g.shape} for an input of "
+                f"shape {like.shape}; a rule returns the shape of its input (set broadcasts=True "
+                "for ops whose inputs broadcast)"
+            )
+        g = OPS["sum_to"](g, shape=like.shape)
+    return g if g.dtype == like.dtype else OPS["astype"](g, dtype=like.dtype.name)
 
 
 def pull_back(

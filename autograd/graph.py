@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
-from autograd.node import (
-    Node,
-    Parameter,
-    apply,
-    current_state,
-    describe,
-    draw_input,
-    drawing,
-    locked,
-    parameter,
-    user_line,
-)
+from autograd.node import Node, Parameter, apply, draw_input, locked, parameter
+from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from autograd.tree import flatten, unflatten
 

@@ -7,18 +7,16 @@ replaced), so creation order is a topological order: `node.serial` counts it.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterator, Sequence
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
+from autograd.scope import STATE, Scope, current_state
 from autograd.spec import Array, Spec, checked_dtype, make_spec, spec_of
 
 if TYPE_CHECKING:
@@ -41,99 +39,6 @@ class _Released(tuple[()]):
 
 
 RELEASED: Any = _Released()
-
-
-class Scope:
-    """A body being drawn: nodes made while it is open belong to it.
-
-    A node of an enclosing scope that is used inside is captured: it comes in through a port.
-    """
-
-    __slots__ = ("captured", "label", "name", "parent", "ports")
-
-    def __init__(self, name: str, parent: Scope | None, label: str = "loop") -> None:
-        self.name = name
-        self.parent = parent
-        self.label = label
-        self.captured: dict[Node, Node] = {}
-        self.ports = 0
-
-    @property
-    def path(self) -> str:
-        names = []
-        scope: Scope | None = self
-        while scope is not None:
-            names.append(scope.name)
-            scope = scope.parent
-        return ".".join(reversed(names))
-
-    def own(self, x: Node) -> Node:
-        """Return `x` as seen from inside: itself, or the port that brings it in."""
-        chain: list[Scope] = []
-        scope: Scope | None = self
-        while scope is not x.scope:
-            if scope is None:
-                raise GraphError(
-                    f"{describe(x)} belongs to the body of {x.scope.label} '{x.scope.path}' and "
-                    f"cannot be used in '{self.path}'; hand it out of its body with collect() or "
-                    "final() and use what they return"
-                )
-            chain.append(scope)
-            scope = scope.parent
-        if x.op is OPS["constant"] and not x.tracked:
-            return x
-        for scope in reversed(chain):
-            port = scope.captured.get(x)
-            if port is None:
-                port = scope.captured[x] = draw_input(x.name, x.spec, scope, x.tracked)
-            x = port
-        return x
-
-
-class State:
-    """What the next node depends on besides its inputs: one object a thread or task."""
-
-    __slots__ = ("recording", "scope")
-
-    def __init__(self, recording: bool, scope: Scope | None) -> None:
-        self.recording = recording
-        self.scope = scope
-
-
-_STATE: ContextVar[State] = ContextVar("loopgrad_state", default=State(True, None))  # noqa: B039
-current_state = _STATE.get
-
-
-@contextmanager
-def drawing(scope: Scope | None) -> Iterator[None]:
-    """Make the nodes of the `with` block belong to `scope` (None: to no body), recorded."""
-    token = _STATE.set(State(True, scope))
-    try:
-        yield
-    finally:
-        _STATE.reset(token)
-
-
-@contextmanager
-def _recording(on: bool) -> Iterator[None]:
-    token = _STATE.set(State(on, current_state().scope))
-    try:
-        yield
-    finally:
-        _STATE.reset(token)
-
-
-def no_grad() -> Any:
-    """Return a context (or decorator) in which tensors are computed without being recorded.
-
-    Virtual nodes are recorded all the same: without that there would be no graph.
-    """
-    return _recording(False)
-
-
-def enable_grad() -> Any:
-    """Return a context (or decorator) in which tensors are recorded again."""
-    return _recording(True)
 
 
 class Node:
@@ -617,6 +522,12 @@ _SCALARS: dict[tuple[Any, np.dtype[Any]], Node] = {}
 
 def _lift_all(op: Op, inputs: Sequence[Any]) -> tuple[Node, ...]:
     """Return `inputs` as nodes. Python and NumPy scalars take the dtype of the others (NEP 50)."""
+    if len(inputs) == 2:  # the everyday case, tensor * 0.5, without detours
+        a, b = inputs
+        if type(b) is float and isinstance(a, Node):
+            known = _SCALARS.get((b, a.dtype))
+            if known is not None and a.dtype.kind == "f":
+                return a, known
     strong = [x.dtype for x in inputs if isinstance(x, (Node, _ndarray))]
     floats = [dtype for dtype in strong if dtype.kind == "f"]
     return tuple(x if isinstance(x, Node) else _lift(op, x, floats or strong) for x in inputs)
@@ -663,7 +574,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
         values.append(value)
         if x.tracked:
             tracked = True
-    state = _STATE.get()
+    state = STATE.get()
     if virtual or state.scope is not None:
         return _draw(op, inputs, attrs, state.scope)
     try:
@@ -718,15 +629,27 @@ def _draw(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], scope: Scope | 
 
 
 def seen_from(scope: Scope | None, x: Node) -> Node:
-    """Return `x` as a node of `scope`, captured through ports where it lies outside."""
-    if x.scope is scope:
+    """Return `x` as a node of `scope`: itself, or the port that brings it in from outside."""
+    chain: list[Scope] = []
+    inner = scope
+    while inner is not x.scope:
+        if inner is None:
+            where = f"in '{scope.path}'" if scope is not None else "outside it"
+            raise GraphError(
+                f"{describe(x)} belongs to the body of {x.scope.label} '{x.scope.path}' and cannot "
+                f"be used {where}; hand it out with collect() (every step) or final() (the last) "
+                "and use what they return"
+            )
+        chain.append(inner)
+        inner = inner.parent
+    if not x.inputs and not x.tracked and x.op is OPS["constant"]:
         return x
-    if scope is not None:
-        return scope.own(x)
-    raise GraphError(
-        f"{describe(x)} belongs to the body of {x.scope.label} '{x.scope.path}' and cannot be used "
-        "outside it; hand it out with collect() (every step) or final() (the last) and use that"
-    )
+    for body in reversed(chain):
+        port = body.captured.get(x)
+        if port is None:
+            port = body.captured[x] = draw_input(x.name, x.spec, body, x.tracked)
+        x = port
+    return x
 
 
 def _floating(spec: Any) -> bool:
@@ -740,32 +663,7 @@ def items(node: Node) -> tuple[Node, ...]:
     return tuple(apply(item, (node,), {"index": i}) for i in range(count))
 
 
-# Saying where and what.
-
-_PACKAGES = tuple(
-    str(Path(__file__).resolve().parent.parent / name) + "/" for name in ("autograd", "loops", "nn")
-)
-
-
-def user_line() -> tuple[str, int] | None:
-    """Return file and line of the innermost caller outside LoopGrad's packages."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        filename = frame.f_code.co_filename
-        if not filename.startswith(_PACKAGES):
-            return filename, frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
-
-
-def describe(node: Node) -> str:
-    """Return how errors speak of a node: op, name, spec, and the line that made it."""
-    spec = node._spec if node._value is None else node.spec
-    several = type(spec) is tuple
-    text = f"({', '.join(map(str, spec))})" if several else ("?" if spec is None else str(spec))
-    name = f" '{node.name}'" if node.name else ""
-    place = f" ({node.line[0]}:{node.line[1]})" if node.line else ""
-    return f"{node.op.name}{name} {text}{place}"
+# Errors that say where and what.
 
 
 def _locate(

@@ -7,22 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from autograd.describe import describe
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.execute.reference import steps
 from autograd.grad import pull_back
 from autograd.graph import Graph
-from autograd.node import (
-    Node,
-    Scope,
-    constant,
-    current_state,
-    describe,
-    draw_input,
-    drawing,
-    seen_from,
-    tensor,
-)
+from autograd.node import Node, constant, draw_input, seen_from, tensor
 from autograd.op import Exit, Op, Port, register
+from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
 from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, unflatten

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from autograd.describe import describe, user_line
 from autograd.errors import GraphError, ShapeError
 from autograd.graph import Graph
-from autograd.node import (
-    NO_ATTRS,
-    OPS,
-    Node,
-    Scope,
-    apply,
-    current_state,
-    describe,
-    draw_input,
-    drawing,
-    seen_from,
-    tensor,
-    user_line,
-)
+from autograd.node import NO_ATTRS, OPS, Node, apply, draw_input, seen_from, tensor
+from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
 from loops.loop import LoopNode, state_changed
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from autograd.grad import pull_back
 from autograd.graph import Graph
-from autograd.node import Node, Scope, constant, draw_input, drawing
+from autograd.node import Node, constant, draw_input
+from autograd.scope import Scope, drawing
 from autograd.trampoline import Task
 from loops.loop import Ports, loop, ports_of
 

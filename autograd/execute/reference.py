@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograd.node import Parameter, describe
+from autograd.describe import describe
+from autograd.node import Parameter
 from autograd.spec import Array
 from autograd.trampoline import Task, trampoline
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from autograd.graph import Graph
-from autograd.node import OPS, Node, apply, draw_input, drawing
+from autograd.node import OPS, Node, apply, draw_input
 from autograd.op import Op
+from autograd.scope import drawing
 
 
 def unrolled(graph: Graph, depth: int | None = None) -> Graph:

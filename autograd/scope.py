@@ -1,0 +1,82 @@
+"""Where the next node belongs: the body being drawn, and whether tensors are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autograd.node import Node
+
+
+class Scope:
+    """A body being drawn: nodes made while it is open belong to it.
+
+    A node of an enclosing scope that is used inside is captured: it comes in through a port.
+    """
+
+    __slots__ = ("captured", "label", "name", "parent")
+
+    def __init__(self, name: str, parent: Scope | None, label: str = "loop") -> None:
+        self.name = name
+        self.parent = parent
+        self.label = label
+        self.captured: dict[Node, Node] = {}
+        """Outer nodes used inside, and the ports that bring them in."""
+
+    @property
+    def path(self) -> str:
+        names = []
+        scope: Scope | None = self
+        while scope is not None:
+            names.append(scope.name)
+            scope = scope.parent
+        return ".".join(reversed(names))
+
+
+class State:
+    """What the next node depends on besides its inputs: one object a thread or task."""
+
+    __slots__ = ("recording", "scope")
+
+    def __init__(self, recording: bool, scope: Scope | None) -> None:
+        self.recording = recording
+        self.scope = scope
+
+
+STATE: ContextVar[State] = ContextVar("loopgrad_state", default=State(True, None))  # noqa: B039
+current_state = STATE.get
+
+
+@contextmanager
+def drawing(scope: Scope | None) -> Iterator[None]:
+    """Make the nodes of the `with` block belong to `scope` (None: to no body), recorded."""
+    token = STATE.set(State(True, scope))
+    try:
+        yield
+    finally:
+        STATE.reset(token)
+
+
+@contextmanager
+def _recording(on: bool) -> Iterator[None]:
+    token = STATE.set(State(on, current_state().scope))
+    try:
+        yield
+    finally:
+        STATE.reset(token)
+
+
+def no_grad() -> Any:
+    """Return a context (or decorator) in which tensors are computed without being recorded.
+
+    Virtual nodes are recorded all the same: without that there would be no graph.
+    """
+    return _recording(False)
+
+
+def enable_grad() -> Any:
+    """Return a context (or decorator) in which tensors are recorded again."""
+    return _recording(True)
