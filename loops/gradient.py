@@ -26,6 +26,10 @@ from autograd.scope import Scope, drawing
 from autograd.trampoline import Task
 from loops.loop import Ports, loop, ports_of
 
+MAX_AXES = 32
+"""A residual inside k loops is saved with k more axes, and NumPy's arrays have at most 64. Where
+this many are reached, a loop saves its states only and its gradient computes the rest again."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -167,7 +171,10 @@ def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool,
         for i, total in zip(accumulated, totals, strict=True):
             results[f"sum_{shared[i].name}"] = total + found[shared[i]]
         results |= {f"g_each_{slices[i].name}": found[slices[i]] for i in outgoing}
-    read = _read_going_back([*results.values()], {*seeds, *totals}, set(shared))
+    incoming = {*seeds, *totals}
+    read = _read_going_back([*results.values()], incoming, set(shared))
+    if any(x.ndim >= MAX_AXES for x in read):
+        read = _ports_read([*results.values()], incoming)
     used = [i for i, x in enumerate(shared) if x in set(read)]
     each = [i for i, x in enumerate(slices) if x in set(read)]
     residuals = [x for x in read if x not in {*shared, *slices}]
@@ -251,6 +258,13 @@ def _read_going_back(
     again = _ancestors([x for x in read if x in invariant])
     leaves = [x for x in again if x in shared]
     return sorted({*leaves, *(read - invariant)}, key=lambda node: node.serial)
+
+
+def _ports_read(results: Sequence[Node], incoming: set[Node]) -> list[Node]:
+    """Return the ports of the body the gradient depends on: all else is then computed again."""
+    return [
+        node for node in _ancestors(results) if node.op.name == "input" and node not in incoming
+    ]
 
 
 def _or_zeros(found: dict[Node, Node], state: Node) -> Node:
