@@ -684,6 +684,8 @@ def _explain(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], error: Excep
     if isinstance(error, LoopGradError):
         _locate(error, op, inputs, user_line(), None)
         return
+    if not op.portable:  # infer would run the user's code again
+        return
     try:
         op.infer(*[x.spec for x in inputs], **attrs)
     except LoopGradError as explained:

@@ -64,6 +64,8 @@ class Op:
     """True where inputs broadcast against each other; the walk then sums their gradients back."""
     multiple: ClassVar[bool] = False
     """True for an op with several outputs: `forward` and `infer` then return tuples."""
+    portable: ClassVar[bool] = True
+    """False for an op that runs code of the user's, which no graph file can hold."""
     node_type: ClassVar[type[Node]] = Node
 
     def __init__(self, name: str) -> None:
