@@ -20,7 +20,8 @@ import numpy as np
 from autograd.errors import GradientError, LoopGradError
 from autograd.grad import jvp, make_constant, pull_back, vjp
 from autograd.graph import Graph
-from autograd.node import Node, draw_input, drawing, no_grad, tensor
+from autograd.node import Node, draw_input, tensor
+from autograd.scope import drawing, no_grad
 from autograd.spec import Array
 from autograd.trampoline import trampoline
 from autograd.tree import Structure, flatten, unflatten
