@@ -1,0 +1,1 @@
+"""Benchmarks against other libraries; `README.md` here says how to run them."""
