@@ -29,10 +29,68 @@ from autograd.grad import (
 )
 from autograd.graph import Graph, trace
 from autograd.node import Node, Parameter, constant, input, parameter, tensor
-from autograd.ops.elementwise import add, divide, identity, multiply, negative, subtract, tanh
+from autograd.ops.activation import (
+    elu,
+    gelu,
+    leaky_relu,
+    log_sigmoid,
+    relu,
+    sigmoid,
+    silu,
+    softplus,
+)
+from autograd.ops.comparison import (
+    equal,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    not_equal,
+    where,
+)
+from autograd.ops.elementwise import (
+    add,
+    divide,
+    floor_divide,
+    identity,
+    multiply,
+    negative,
+    power,
+    reciprocal,
+    remainder,
+    sqrt,
+    square,
+    subtract,
+)
+from autograd.ops.erf import erf, erfc
+from autograd.ops.explog import exp, exp2, expm1, log, log1p, log2, log10, logaddexp
 from autograd.ops.linalg import matmul
+from autograd.ops.piecewise import abs, ceil, clip, floor, maximum, minimum, round, sign
 from autograd.ops.reduce import mean, sum
 from autograd.ops.shape import broadcast_to, reshape, stack, swapaxes, unstack
+from autograd.ops.trigonometric import (
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    cos,
+    cosh,
+    hypot,
+    sin,
+    sinh,
+    tan,
+    tanh,
+)
 from autograd.scope import enable_grad, no_grad
 from autograd.spec import Spec
 from autograd.vmap import vmap

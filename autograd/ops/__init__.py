@@ -1,5 +1,31 @@
 """The ops, one family a file. `docs/add_an_op.md` says how to add one."""
 
-from autograd.ops import elementwise, index, leaf, linalg, reduce, shape
+from autograd.ops import (
+    activation,
+    comparison,
+    elementwise,
+    erf,
+    explog,
+    index,
+    leaf,
+    linalg,
+    piecewise,
+    reduce,
+    shape,
+    trigonometric,
+)
 
-__all__ = ["elementwise", "index", "leaf", "linalg", "reduce", "shape"]
+__all__ = [
+    "activation",
+    "comparison",
+    "elementwise",
+    "erf",
+    "explog",
+    "index",
+    "leaf",
+    "linalg",
+    "piecewise",
+    "reduce",
+    "shape",
+    "trigonometric",
+]

@@ -1,4 +1,9 @@
-"""Elementwise ops. Inputs broadcast; the gradient walk sums their gradients back."""
+"""Elementwise ops: their base class, and arithmetic.
+
+Inputs broadcast; the gradient walk sums their gradients back. The other families stand in
+explog, trigonometric, activation, piecewise and comparison. What happens at kinks, edges and
+singular points is the table in `docs/conventions.md`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autograd.errors import DTypeError, ShapeError
-from autograd.node import OPS
+from autograd.node import OPS, Node
 from autograd.op import Op, Rule, register
 from autograd.spec import Spec
 
@@ -75,53 +80,113 @@ def align(batched: Sequence[bool], xs: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _elementwise(name: str, forward: Any, *vjps: Rule | None, doc: str) -> Elementwise:
+def elementwise(name: str, forward: Any, *vjps: Rule | None, doc: str) -> Elementwise:
+    """Register and return an elementwise op with one gradient rule an input."""
     return register(Elementwise(name, forward, vjps, doc))
 
 
 # Arithmetic.
 
-add = _elementwise(
+add = elementwise(
     "add",
     np.add,
     lambda g, y, a, b: g,
     lambda g, y, a, b: g,
     doc="a + b",
 )
-subtract = _elementwise(
+subtract = elementwise(
     "subtract",
     np.subtract,
     lambda g, y, a, b: g,
     lambda g, y, a, b: -g,
     doc="a - b",
 )
-multiply = _elementwise(
+multiply = elementwise(
     "multiply",
     np.multiply,
     lambda g, y, a, b: g * b,
     lambda g, y, a, b: g * a,
     doc="a * b",
 )
-negative = _elementwise("negative", np.negative, lambda g, y, x: -g, doc="-x")
-divide = _elementwise(
+negative = elementwise("negative", np.negative, lambda g, y, x: -g, doc="-x")
+divide = elementwise(
     "divide",
     np.true_divide,
     lambda g, y, a, b: g / b,
     lambda g, y, a, b: -g * y / b,
     doc="a / b; integers divide to float64",
 )
+floor_divide = elementwise(
+    "floor_divide",
+    np.floor_divide,
+    None,
+    None,
+    doc="floor(a / b), a step function: its gradient is zero",
+)
+remainder = elementwise(
+    "remainder",
+    np.remainder,
+    lambda g, y, a, b: g,
+    lambda g, y, a, b: -g * floor_divide(a, b),
+    doc="a - b * floor(a / b): Python's a % b, with the sign of b",
+)
+reciprocal = elementwise(
+    "reciprocal",
+    lambda x: np.true_divide(1, x),
+    lambda g, y, x: -g * y * y,
+    doc="1 / x; integers divide to float64 (NumPy's own reciprocal rounds them to 0)",
+)
+square = elementwise("square", np.square, lambda g, y, x: 2 * g * x, doc="x * x")
+sqrt = elementwise(
+    "sqrt",
+    np.sqrt,
+    lambda g, y, x: 0.5 * g / y,
+    doc="The square root of x; its gradient at 0 is infinite",
+)
+
+
+# Powers.
+
+
+def _constant_scalar(x: Any) -> Any:
+    """Return `x` as a Python number if it is one number that no later run changes, else None."""
+    if isinstance(x, Node):
+        x = x._value if x.op is OPS["constant"] and not x.tracked else None
+    return x.item() if x is not None and x.ndim == 0 else None
+
+
+def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
+    known = _constant_scalar(b)
+    if known is None:
+        # At 0**0, where the rule would say 0 * 0**-1, the gradient is 0. Masking b == 0 alone
+        # would be enough here, but not for the mixed second derivative.
+        origin = OPS["logical_and"](OPS["equal"](a, 0), OPS["equal"](b, 0))
+        return g * (b * power(a, OPS["where"](origin, b, b - 1)))
+    if known == 0:
+        return None
+    if known == 1:
+        return g
+    return 2 * g * a if known == 2 else g * (known * power(a, known - 1))
+
+
+def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
+    return g * y * OPS["log"](OPS["where"](OPS["equal"](a, 0), 1.0, a))
+
+
+power = elementwise(
+    "power",
+    np.power,
+    _power_base,
+    _power_exponent,
+    doc="a ** b. With a < 0 it has no derivative in b: NaN",
+)
+
 
 # Links.
 
-identity = _elementwise(
+identity = elementwise(
     "identity", lambda x: x, lambda g, y, x: g, doc="x itself, as a node of its own"
 )
-stop_gradient = _elementwise(
+stop_gradient = elementwise(
     "stop_gradient", lambda x: x, None, doc="x, as a value through which no gradient flows"
-)
-
-# Hyperbolic functions.
-
-tanh = _elementwise(
-    "tanh", np.tanh, lambda g, y, x: g - g * y * y, doc="Hyperbolic tangent of x, in (-1, 1)"
 )
