@@ -52,7 +52,7 @@ def vmap(fn: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Calla
                 batches[single[i]] = batch
         result, result_structure = flatten(fn(*unflatten(structure, single)))
         outputs = [y if isinstance(y, Node) else tensor(y) for y in result]
-        _apply_batched(outputs, batches, size)
+        apply_batched(outputs, batches, size)
         places = _out_axes(out_axes, len(outputs), result_structure)
         final = [_leaving(y, batches, a, size) for y, a in zip(outputs, places, strict=True)]
         return unflatten(result_structure, final)
@@ -60,7 +60,7 @@ def vmap(fn: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Calla
     return mapped
 
 
-def _apply_batched(outputs: Sequence[Node], batches: dict[Node, Any], size: int) -> None:
+def apply_batched(outputs: Sequence[Node], batches: dict[Node, Any], size: int) -> None:
     """Add to `batches` what every node between its keys and `outputs` is for the whole batch."""
     for node in _drawn_since(outputs, next(iter(batches)).serial):
         batched = [x in batches for x in node.inputs]

@@ -76,6 +76,11 @@ class Branch(Op):
     ) -> Any:
         return _branch_gradient(needs, g, xs, attrs)
 
+    def batch(self, batched: Sequence[bool], *xs: Any, **attrs: Any) -> Any:
+        from loops.batch import batched_branch
+
+        return batched_branch(batched, xs, self.bodies(attrs))
+
     def bodies(self, attrs: dict[str, Any]) -> tuple[Graph, ...]:
         return tuple(attrs.values())
 
