@@ -66,6 +66,8 @@ class Op:
     """True for an op with several outputs: `forward` and `infer` then return tuples."""
     portable: ClassVar[bool] = True
     """False for an op that runs code of the user's, which no graph file can hold."""
+    free: ClassVar[bool] = False
+    """True for an op that only looks at its input in another way (NumPy's views)."""
     node_type: ClassVar[type[Node]] = Node
 
     def __init__(self, name: str) -> None:

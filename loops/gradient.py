@@ -35,10 +35,11 @@ this many are reached, a loop saves its states only and its gradient computes th
 class Plan:
     """Both bodies, and where the inputs of the gradient loop come from (positions)."""
 
-    saving: Graph
+    saving: Graph | None
+    """The body that also collects what no output has; None where the outputs have everything."""
     backward: Graph
-    saved: int
-    """How many residuals the saving loop stacks behind the loop's own outputs."""
+    residuals: tuple[int, ...]
+    """Positions of the residuals among the outputs of the saving loop."""
     shared: tuple[int, ...]
     """Shared ports the gradient's body reads."""
     each: tuple[int, ...]
@@ -66,18 +67,17 @@ def loop_gradient(
     shared, states, sequences = ports.split(xs)
     name = _name(y)
 
-    saving = {**attrs, "body": plan.saving}
-    residuals: list[Any] = []
-    if plan.saved:
-        outputs = loop(*xs, **saving)
+    outputs = y
+    if plan.saving is not None:
+        outputs = loop(*xs, **{**attrs, "body": plan.saving})
         _named(outputs, f"{name}_saved")
-        residuals = list(outputs[len(outputs) - plan.saved :])
+    residuals = [outputs[i] for i in plan.residuals]
 
     backward = {
         "body": plan.backward,
         "shared": len(plan.shared),
         "states": len(plan.carried) + len(plan.accumulated),
-        "each": plan.saved + len(plan.each) + len(plan.collected),
+        "each": len(residuals) + len(plan.each) + len(plan.collected),
         "reverse": not attrs["reverse"],
         "length": None,
     }
@@ -184,12 +184,16 @@ def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool,
     cut |= {f"saved_{i}": x for i, x in enumerate(residuals)}
     cut |= {f"each_{i}": slices[i] for i in each}
     cut |= {f"out_{i}": x for i, x in enumerate(seeds[len(carried) :])}
-    saved = {f"saved_{i}": x for i, x in enumerate(residuals)}
-    named_outputs = dict(zip(body.outputs, outputs, strict=True))
+    stacked = {x: ports.states + i for i, x in reversed(list(enumerate(collected)))}
+    extra = [x for x in residuals if x not in stacked]
+    stacked |= {x: len(outputs) + i for i, x in enumerate(extra)}
+    names = dict(zip(body.outputs, outputs, strict=True))
+    names |= {f"saved_{i}": x for i, x in enumerate(extra)}
+    entries = dict(zip(body.inputs, inputs, strict=True))
     return Plan(
-        saving=Graph.of(dict(zip(body.inputs, inputs, strict=True)), {**named_outputs, **saved}, body.name),
+        saving=Graph.of(entries, names, body.name) if extra else None,
         backward=_on_ports_of_its_own(cut, results, f"{body.name}_grad"),
-        saved=len(residuals),
+        residuals=tuple(stacked[x] for x in residuals),
         shared=tuple(used),
         each=tuple(each),
         carried=tuple(carried),
@@ -241,7 +245,8 @@ def _read_going_back(
 ) -> list[Node]:
     """Return what nodes that depend on `incoming` read of nodes that do not, in order.
 
-    What depends on shared values only is not listed; the shared values it needs are.
+    What depends on shared values only is computed again, and so are mere views: they are not
+    listed, but what they look at is.
     """
     nodes = _ancestors(results)
     backward = set(incoming)
@@ -253,11 +258,18 @@ def _read_going_back(
             backward.add(node)
         elif node.inputs and all(x in invariant for x in node.inputs):
             invariant.add(node)
-    read = {x for node in nodes if node in backward for x in node.inputs if x not in backward}
-    read |= {node for node in results if node not in backward}
-    again = _ancestors([x for x in read if x in invariant])
-    leaves = [x for x in again if x in shared]
-    return sorted({*leaves, *(read - invariant)}, key=lambda node: node.serial)
+    stack = [x for node in nodes if node in backward for x in node.inputs if x not in backward]
+    stack += [node for node in results if node not in backward]
+    read: set[Node] = set()
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        if node.inputs and (node in invariant or node.op.free):
+            stack += [x for x in node.inputs if x not in seen]
+            seen.update(node.inputs)
+        elif node in shared or node not in invariant:
+            read.add(node)
+    return sorted(read, key=lambda node: node.serial)
 
 
 def _ports_read(results: Sequence[Node], incoming: set[Node]) -> list[Node]:
