@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from autograd.errors import LoopGradError
 
 if TYPE_CHECKING:
     from autograd.node import Node
@@ -23,6 +27,33 @@ def user_line() -> tuple[str, int] | None:
             return filename, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def located(function: F) -> F:
+    """Let what `function`, a door for users, raises on purpose begin with the user's line."""
+
+    @wraps(function)
+    def with_line(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except LoopGradError as error:
+            put_in_front(error)
+            raise
+
+    return cast(F, with_line)
+
+
+def put_in_front(error: LoopGradError, what: str = "", behind: str = "") -> None:
+    """Put the user's line and `what` was being done in front of what `error` says, once."""
+    if getattr(error, "located", False):
+        return
+    line = user_line()
+    place = f"{line[0]}:{line[1]}: " if line else ""
+    error.args = (f"{place}{what}{error}{behind}",)
+    error.located = True  # type: ignore[attr-defined]
 
 
 def describe(node: Node) -> str:

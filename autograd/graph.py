@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograd.describe import describe, user_line
+from autograd.describe import describe, located, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, Parameter, apply, draw_input, locked, parameter
 from autograd.scope import current_state, drawing
@@ -47,6 +47,7 @@ class Graph:
     structure: Any
     name: str
 
+    @located
     def __init__(
         self,
         inputs: Inputs,
@@ -117,6 +118,7 @@ class Graph:
         except KeyError:
             raise GraphError(f"{describe(node)} is not a node of graph '{self.name}'") from None
 
+    @located
     def __getitem__(self, name: str) -> Node:
         """Return the node called `name`; `loop.node` is the path of a node in a body."""
         for path, _, node in self.walk():
@@ -193,6 +195,7 @@ class Graph:
             known = self._cache["program"] = Program(self)
         return known  # type: ignore[no-any-return]
 
+    @located
     def run(
         self,
         *,
@@ -244,6 +247,7 @@ class Graph:
             )
         return value  # type: ignore[no-any-return]
 
+    @located
     def select(self, *names: str) -> Graph:
         """Return the graph of some outputs, with everything they do not need left out."""
         for name in names:
@@ -261,6 +265,7 @@ class Graph:
         selected: Graph = self._cache[key]
         return selected
 
+    @located
     def __call__(self, *args: Any) -> Any:
         """Apply to `args` in the order of the inputs: to nodes by drawing, to arrays by running.
 
@@ -287,7 +292,7 @@ class Graph:
         for node in self.nodes:
             if node in made:
                 continue
-            if not node.inputs:
+            if not node.inputs and not node.bodies:
                 made[node] = node
                 continue
             xs = tuple([made[x] for x in node.inputs])
@@ -314,6 +319,7 @@ class Graph:
         graph.structure = self.structure
         return graph
 
+    @located
     def resize(self, **shapes: Any) -> Graph:
         """Return the same graph, with the same parameters, for inputs of other shapes.
 
@@ -338,6 +344,7 @@ class Graph:
 
         return unrolled(self, depth)
 
+    @located
     def grad(self, of: str | None = None, wrt: Sequence[str] | None = None) -> Graph:
         """Return this graph with the gradient of output `of` added: outputs `grad_<name>`.
 
@@ -426,6 +433,7 @@ class Graph:
         return load(path)
 
 
+@located
 def trace(fn: Callable[..., Any], *specs: Any, name: str | None = None) -> Graph:
     """Return the graph of `fn`, called once on virtual nodes.
 
@@ -561,13 +569,13 @@ def _name_all(graph: Graph) -> dict[Node, str]:
         taken.add(name)
     for node in graph.nodes:
         if node.name is not None and node not in names:
-            names[node] = _unique(node.name, taken)
+            names[node] = unique_name(node.name, taken)
     counts: dict[str, int] = {}
     for node in graph.nodes:
         if node in names:
             continue
         if node.op.name == "item":
-            names[node] = _unique(f"{names[node.inputs[0]]}:{node.attrs['index']}", taken)
+            names[node] = unique_name(f"{names[node.inputs[0]]}:{node.attrs['index']}", taken)
             continue
         op = node.op.name
         while True:
@@ -580,7 +588,8 @@ def _name_all(graph: Graph) -> dict[Node, str]:
     return names
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return `name`, numbered if it is among `taken`, and add it to them."""
     candidate, number = name, 2
     while candidate in taken:
         candidate, number = f"{name}_{number}", number + 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from autograd.describe import describe, user_line
+from autograd.describe import describe, located, put_in_front, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
 from autograd.scope import STATE, Scope, current_state
 from autograd.spec import Array, Spec, checked_dtype, make_spec, spec_of
@@ -466,6 +466,7 @@ def constant(value: Any, dtype: npt.DTypeLike | None = None, name: str | None = 
     return node
 
 
+@located
 def parameter(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Parameter:
     """Return a parameter: a named, trainable leaf. Integer and bool values are a DTypeError."""
     array = _copied(value, dtype)
@@ -480,9 +481,21 @@ def parameter(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Para
     return node
 
 
+@located
 def input(name: str, shape: Any = (), dtype: npt.DTypeLike = np.float64) -> Node:
     """Return a virtual node that a graph's `run` gives a value of this shape and dtype."""
-    node = draw_input(name, make_spec(shape, dtype), current_state().scope)
+    scope = current_state().scope
+    if scope is not None:
+        raise GraphError(
+            f"input '{name}' is made in the body of {scope.label} '{scope.path}'; make it before the "
+            "block, and use it inside as it is (shared by all steps) or by each() (a slice a step)"
+        )
+    try:
+        spec = make_spec(shape, dtype)
+    except LoopGradError as error:
+        put_in_front(error, f"input '{name}': ")
+        raise
+    node = draw_input(name, spec, None)
     node.line = user_line()
     return node
 
@@ -612,7 +625,7 @@ def _draw(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], scope: Scope | 
     try:
         spec = op.infer(*[x.spec for x in nodes], **attrs)
     except LoopGradError as error:
-        _locate(error, op, inputs, line, scope)
+        _locate(error, op, inputs, scope)
         raise
     node: Node = _new(op.node_type)
     node.op = op
@@ -667,27 +680,23 @@ def items(node: Node) -> tuple[Node, ...]:
 
 
 def _locate(
-    error: LoopGradError, op: Op, inputs: Sequence[Node], line: Any, scope: Scope | None
+    error: LoopGradError, op: Op, inputs: Sequence[Node], scope: Scope | None
 ) -> None:
     """Put the node, its inputs and the user's line in front of what `infer` said."""
-    if getattr(error, "located", False):
-        return
-    place = f"{line[0]}:{line[1]}: " if line else ""
     inside = f" in the body of '{scope.path}'" if scope is not None else ""
     given = "; ".join(map(describe, inputs))
-    error.args = (f"{place}{op.name}{inside}: {error}. Inputs: {given}",)
-    error.located = True  # type: ignore[attr-defined]
+    put_in_front(error, f"{op.name}{inside}: ", f". Inputs: {given}")
 
 
 def _explain(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], error: Exception) -> None:
     """Raise what `infer` says of inputs that made `forward` fail, if it objects to them."""
     if isinstance(error, LoopGradError):
-        _locate(error, op, inputs, user_line(), None)
+        _locate(error, op, inputs, None)
         return
     if not op.portable:  # infer would run the user's code again
         return
     try:
         op.infer(*[x.spec for x in inputs], **attrs)
     except LoopGradError as explained:
-        _locate(explained, op, inputs, user_line(), None)
+        _locate(explained, op, inputs, None)
         raise explained from error

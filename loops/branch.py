@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd.describe import describe
+from autograd.describe import describe, located
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.execute.reference import steps
 from autograd.grad import pull_back
@@ -154,6 +154,7 @@ def _body_gradient(body: Graph, wanted: Sequence[int], given: Sequence[int]) -> 
     return Graph.of(names, results, scope.name)
 
 
+@located
 def cond(
     predicate: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], *operands: Any
 ) -> Any:
@@ -165,6 +166,7 @@ def cond(
     return switch(predicate, [if_false, if_true], *operands, name="cond")
 
 
+@located
 def switch(
     index: Any, functions: Sequence[Callable[..., Any]], *operands: Any, name: str = "switch"
 ) -> Any:
@@ -213,7 +215,8 @@ def _drawn(
     bodies = []
     for scope, own, outputs in zip(scopes, ports, results, strict=True):
         inner = [
-            scope.captured.get(x) or draw_input(x.name, x.spec, scope, x.tracked) for x in captured
+            scope.captured[x] if x in scope.captured else draw_input(x.name, x.spec, scope, x.tracked)
+            for x in captured
         ]
         entries = {f"operand_{i}": port for i, port in enumerate(own)}
         entries |= {f"captured_{i}": port for i, port in enumerate(inner)}

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from autograd.describe import describe, user_line
-from autograd.errors import GraphError, ShapeError
-from autograd.graph import Graph
+from autograd.errors import GraphError, LoopGradError, ShapeError
+from autograd.graph import Graph, unique_name
 from autograd.node import NO_ATTRS, OPS, Node, apply, draw_input, seen_from, tensor
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
-from loops.loop import LoopNode, state_changed
+from loops.loop import MAX_LENGTH, LoopNode, state_changed
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -35,6 +35,11 @@ class Builder:
     """Collects ports and outputs; `close` turns them into the node's body and inputs."""
 
     def __init__(self, name: str, length: int | None, reverse: bool) -> None:
+        if length is not None and (type(length) is not int or not 0 <= length <= MAX_LENGTH):
+            raise GraphError(
+                f"the length of loop '{name}' must be a whole number from 0 to {MAX_LENGTH}, but is "
+                f"{length!r}; leave it out where a per-step input says it"
+            )
         self.name = name
         self.length = length
         self.reverse = reverse
@@ -52,6 +57,11 @@ class Builder:
     def open(self) -> None:
         if self.state != "new":
             raise GraphError(f"loop '{self.name}' is already drawn; make a new LoopNode")
+        if current_state().scope is not self.scope.parent:
+            raise GraphError(
+                f"loop '{self.name}' was made in another body than its `with` block is in; write "
+                "`with LoopNode(...) as name:` in one line"
+            )
         self.state = "open"
         self.context = drawing(self.scope)
         self.context.__enter__()
@@ -104,11 +114,9 @@ class Builder:
             raise GraphError(f"state '{name}' of loop '{self.name}' is fed twice; feed it once")
         inner = self._inside(value)
         if inner.spec != branch.spec:
-            line = user_line()
-            place = f"{line[0]}:{line[1]}: " if line else ""
             raise ShapeError(
-                f"{place}{state_changed(name, branch.spec, inner.spec)} (loop '{self.name}', fed "
-                f"with {describe(inner)})"
+                f"{state_changed(name, branch.spec, inner.spec)} (loop '{self.name}', fed with "
+                f"{describe(inner)})"
             )
         self.fed[branch] = inner
 
@@ -196,6 +204,7 @@ class Builder:
                     f"state '{branch.name}' of loop '{self.name}' is never fed; call "
                     "feed(branch, value) so that the next step has a value"
                 )
+        self._check_length_known()
         captured = self.scope.captured
         body = Graph.of(
             _unique_names([*captured.values(), *self.states, *self.sequences]),
@@ -214,7 +223,12 @@ class Builder:
             "length": None if self.sequences else self.length,
         }
         inputs = [*captured, *self.states.values(), *self.sequences.values()]
-        _become(node, apply(OPS["loop"], inputs, attrs))
+        try:
+            made = apply(OPS["loop"], inputs, attrs)
+        except LoopGradError as error:
+            error.args = (f"{error} (loop '{self.name}')",)
+            raise
+        _become(node, made)
         for handle, what in self.handles:
             if isinstance(what, int):
                 index = len(self.states) + what
@@ -223,14 +237,18 @@ class Builder:
             _become(handle, apply(OPS["item"], (node,), {"index": index}))
         self._forget()
 
+    def _check_length_known(self) -> None:
+        if self.length is None and not self.sequences:
+            raise GraphError(
+                f"loop '{self.name}' has neither a per-step input nor a length, so how often it "
+                f"runs is not known; use each(xs), or LoopNode('{self.name}', length=8)"
+            )
+
     def _collected_names(self) -> dict[str, Node]:
-        taken = {port.name for port in self.states}
+        taken = {port.name or "" for port in self.states}
         named: dict[str, Node] = {}
         for name, value in self.collected:
-            candidate, number = name, 2
-            while candidate in named or candidate in taken:
-                candidate, number = f"{name}_{number}", number + 1
-            named[candidate] = value
+            named[unique_name(name, taken)] = value
         return named
 
     def _forget(self) -> None:
@@ -249,14 +267,13 @@ def _position(states: dict[Node, Any], branch: Node) -> int:
 
 def _unique_names(ports: Sequence[Node], nodes: Sequence[Node] | None = None) -> dict[str, Node]:
     """Return `nodes` (the ports themselves by default) by the ports' names, made unique."""
-    named: dict[str, Node] = {}
-    for port, node in zip(ports, ports if nodes is None else nodes, strict=True):
-        name = port.name or f"value_{len(named)}"
-        candidate, number = name, 2
-        while candidate in named:
-            candidate, number = f"{name}_{number}", number + 1
-        named[candidate] = node
-    return named
+    taken: set[str] = set()
+    return {
+        unique_name(port.name or f"value_{i}", taken): node
+        for i, (port, node) in enumerate(
+            zip(ports, ports if nodes is None else nodes, strict=True)
+        )
+    }
 
 
 def _become(node: Node, made: Node) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from autograd.grad import pull_back
-from autograd.graph import Graph
+from autograd.graph import Graph, unique_name
 from autograd.node import Node, constant, draw_input
 from autograd.scope import Scope, drawing
 from autograd.trampoline import Task
@@ -87,7 +87,7 @@ def loop_gradient(
         *[g_collected[i] for i in plan.collected],
     ]
     if not sequence_inputs:
-        backward["length"] = attrs["length"] if not sequences else sequences[0].shape[0]
+        backward["length"] = attrs["length"]
     outputs = loop(
         *[shared[i] for i in plan.shared],
         *[_zeros(states[i]) if g_states[i] is None else g_states[i] for i in plan.carried],
@@ -170,7 +170,7 @@ def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool,
         results = {f"g_{states[i].name}": _or_zeros(found, states[i]) for i in carried}
         for i, total in zip(accumulated, totals, strict=True):
             results[f"sum_{shared[i].name}"] = total + found[shared[i]]
-        results |= {f"g_each_{slices[i].name}": found[slices[i]] for i in outgoing}
+        results |= {f"each_g_{slices[i].name}": found[slices[i]] for i in outgoing}
     incoming = {*seeds, *totals}
     read = _read_going_back([*results.values()], incoming, set(shared))
     if any(x.ndim >= MAX_AXES for x in read):
@@ -178,6 +178,8 @@ def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool,
     used = [i for i, x in enumerate(shared) if x in set(read)]
     each = [i for i, x in enumerate(slices) if x in set(read)]
     residuals = [x for x in read if x not in {*shared, *slices}]
+    if slices and not (residuals or each or sources):
+        each = [0]  # read or not, it says how long the gradient loop runs
     cut = {f"shared_{i}": shared[i] for i in used}
     cut |= {f"seed_{i}": x for i, x in enumerate(seeds[: len(carried)])}
     cut |= {f"sum_{i}": x for i, x in enumerate(totals)}
@@ -188,7 +190,8 @@ def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool,
     extra = [x for x in residuals if x not in stacked]
     stacked |= {x: len(outputs) + i for i, x in enumerate(extra)}
     names = dict(zip(body.outputs, outputs, strict=True))
-    names |= {f"saved_{i}": x for i, x in enumerate(extra)}
+    taken = set(names)
+    names |= {unique_name("saved", taken): x for x in extra}
     entries = dict(zip(body.inputs, inputs, strict=True))
     return Plan(
         saving=Graph.of(entries, names, body.name) if extra else None,

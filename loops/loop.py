@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from autograd.describe import located
 from autograd.errors import GraphError, ShapeError
 from autograd.execute.reference import steps
 from autograd.graph import Graph
@@ -266,18 +267,22 @@ class LoopNode(Node):
     __slots__ = ("_builder",)
     _builder: Any
 
+    @located
     def __init__(self, name: str = "loop", length: int | None = None, reverse: bool = False):
         from loops.builder import start
 
         start(self, name, length, reverse)
 
+    @located
     def __enter__(self) -> LoopNode:
         self._builder.open()
         return self
 
+    @located
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._builder.close(self, failed=kind is not None)
 
+    @located
     def each(self, xs: Any, name: str | None = None) -> Node:
         """Return the slice `xs[t]` that step t sees. `xs` lies outside; its first axis is time.
 
@@ -286,20 +291,24 @@ class LoopNode(Node):
         port: Node = self._builder.each(xs, name)
         return port
 
+    @located
     def branch(self, name: str, init: Any) -> Node:
         """Return the state `name`: `init` in the first step, then what `feed` gave it."""
         port: Node = self._builder.branch(name, init)
         return port
 
+    @located
     def feed(self, branch: Node, value: Any) -> None:
         """Make `value` what `branch` is in the next step."""
         self._builder.feed(branch, value)
 
+    @located
     def collect(self, value: Any, name: str | None = None) -> Node:
         """Return `value` of all steps, stacked along a new first axis, usable after the block."""
         node: Node = self._builder.collect(self, value, name)
         return node
 
+    @located
     def final(self, branch: Node) -> Node:
         """Return what the last step fed to `branch` (its initial value if there is no step)."""
         node: Node = self._builder.final(self, branch)
@@ -308,21 +317,31 @@ class LoopNode(Node):
     @property
     def body(self) -> Graph:
         """The graph of one step."""
+        self._check_drawn("body")
         body: Graph = self.attrs["body"]
         return body
 
     @property
     def length(self) -> int:
         """The number of steps."""
+        self._check_drawn("length")
         sequences = ports_of(self.attrs).split(self.inputs)[2]
         length: int = sequences[0].shape[0] if sequences else self.attrs["length"]
         return length
+
+    def _check_drawn(self, what: str) -> None:
+        if "body" not in self.attrs:
+            raise GraphError(
+                f"loop '{self.name}' has no {what}: its `with` block has not ended, or it was "
+                "computed from tensors that are not recorded; draw it from autograd.input"
+            )
 
 
 loop = register(Loop("loop"))
 Loop.node_type = LoopNode
 
 
+@located
 def repeat(
     body: Graph,
     shared: Sequence[Any] = (),
@@ -336,6 +355,19 @@ def repeat(
     The inputs of `body` are [shared, states, slices], its outputs [next states, collected]. This
     is the door for a body that is drawn once and used many times.
     """
+    parameters = ", ".join(body.parameters)
+    if parameters:
+        raise GraphError(
+            f"the body '{body.name}' given to repeat holds {parameters} itself; make them inputs of "
+            "the body and pass them in `shared`, so that their gradient comes out"
+        )
+    if len(body.inputs) != len(shared) + len(init) + len(each) or len(body.outputs) < len(init):
+        raise GraphError(
+            f"repeat was given {len(shared)} shared values, {len(init)} states and {len(each)} "
+            f"per-step inputs, but the body '{body.name}' has {len(body.inputs)} inputs "
+            f"({', '.join(body.inputs)}) and {len(body.outputs)} outputs; its inputs are [shared, "
+            "states, slices], its outputs [next states, collected]"
+        )
     attrs = {
         "body": body,
         "shared": len(shared),

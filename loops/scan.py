@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from autograd.describe import located
 from autograd.errors import GraphError
 from autograd.node import Node, tensor
 from autograd.tree import flatten, unflatten
 from loops.loop import LoopNode
 
 
+@located
 def scan(
     fn: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,

@@ -36,7 +36,7 @@ class Program:
                 continue
             slots[node] = slot = len(self.template)
             self.template.append(None)
-            if node.inputs:
+            if node.inputs or node.bodies:  # a loop may have no input at all
                 arguments = tuple(slots[x] for x in node.inputs)
                 self.code.append((node.op.forward, arguments, slot, node.attrs, node))
             elif isinstance(node, Parameter):
