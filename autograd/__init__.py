@@ -6,6 +6,7 @@ refuse_mixed_installation()
 
 
 from autograd import ops as ops
+from autograd import random as random
 from autograd.check import GradientReport, check_grad
 from autograd.custom import custom_vjp
 from autograd.errors import (
@@ -55,6 +56,7 @@ from autograd.ops.comparison import (
     not_equal,
     where,
 )
+from autograd.ops.cumulative import cumprod, cumsum, prod
 from autograd.ops.elementwise import (
     add,
     divide,
@@ -73,8 +75,21 @@ from autograd.ops.erf import erf, erfc
 from autograd.ops.explog import exp, exp2, expm1, log, log1p, log2, log10, logaddexp
 from autograd.ops.linalg import matmul
 from autograd.ops.piecewise import abs, ceil, clip, floor, maximum, minimum, round, sign
-from autograd.ops.reduce import mean, sum
+from autograd.ops.reduce import (
+    all,
+    any,
+    argmax,
+    argmin,
+    max,
+    mean,
+    min,
+    norm,
+    std,
+    sum,
+    var,
+)
 from autograd.ops.shape import broadcast_to, reshape, stack, swapaxes, unstack
+from autograd.ops.softmax import log_softmax, logsumexp, softmax
 from autograd.ops.trigonometric import (
     arccos,
     arccosh,

@@ -3,6 +3,7 @@
 from autograd.ops import (
     activation,
     comparison,
+    cumulative,
     elementwise,
     erf,
     explog,
@@ -10,14 +11,17 @@ from autograd.ops import (
     leaf,
     linalg,
     piecewise,
+    random,
     reduce,
     shape,
+    softmax,
     trigonometric,
 )
 
 __all__ = [
     "activation",
     "comparison",
+    "cumulative",
     "elementwise",
     "erf",
     "explog",
@@ -25,7 +29,9 @@ __all__ = [
     "leaf",
     "linalg",
     "piecewise",
+    "random",
     "reduce",
     "shape",
+    "softmax",
     "trigonometric",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from autograd.ops.elementwise import elementwise
-from autograd.ops.comparison import equal, where
+from autograd.spec import Array
 
 LN_2 = 0.6931471805599453
 LN_10 = 2.302585092994046
@@ -32,15 +32,26 @@ log1p = elementwise(
 )
 
 
-def _weight(x: Any, y: Any) -> Any:
-    """Return exp(x - y), the part of x in y = log(sum(exp(x))): 0 where y = log(0)."""
-    return exp(x - where(equal(y, -np.inf), 0.0, y))
+def _exp_difference(x: Array, y: Array) -> Any:
+    return np.exp(np.subtract(x, np.where(np.equal(x, -np.inf), 0, y)))
+
+
+exp_difference = elementwise(
+    "exp_difference",
+    np.errstate(under="ignore")(_exp_difference),
+    lambda g, y, a, b: g * y,
+    lambda g, y, a, b: -g * y,
+    doc="""exp(a - b), and 0 where a is -inf, even if b is.
+
+    The share of a in b = log(sum(exp(a))), which is the gradient of logsumexp and logaddexp.
+    """,
+)
 
 
 logaddexp = elementwise(
     "logaddexp",
     np.logaddexp,
-    lambda g, y, a, b: g * _weight(a, y),
-    lambda g, y, a, b: g * _weight(b, y),
+    lambda g, y, a, b: g * exp_difference(a, y),
+    lambda g, y, a, b: g * exp_difference(b, y),
     doc="log(exp(a) + exp(b)), without overflow",
 )

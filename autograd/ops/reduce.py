@@ -1,15 +1,23 @@
-"""Reductions: ops that take an axis, several or all, and leave fewer elements."""
+"""Reductions: ops that take an axis, several or all, and leave fewer elements.
+
+Rules and public functions know axes as sorted tuples of numbers >= 0 (`normalized`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from math import prod as product
+from math import sqrt
+from typing import Any, ClassVar
 
 import numpy as np
 
-from autograd.errors import ShapeError
+from autograd.errors import GraphError, ShapeError
 from autograd.op import Op, register
-from autograd.ops.shape import broadcast_to, reshape
+from autograd.ops.comparison import equal, where
+from autograd.ops.elementwise import square
+from autograd.ops.piecewise import abs
+from autograd.ops.shape import astype, broadcast_to, checked_axes, reshape
 from autograd.spec import Array, Spec
 
 Axes = tuple[int, ...]
@@ -17,27 +25,27 @@ Axes = tuple[int, ...]
 
 def normalized(axis: Any, ndim: int) -> Axes:
     """Return `axis` (None, a number or several) as sorted numbers >= 0, checked."""
-    if axis is None:
-        return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
-    result = []
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise ShapeError(f"axis {a} does not exist in a value with {ndim} axes")
-        result.append(int(a) % ndim)
-    if len(set(result)) != len(result):
-        raise ShapeError(f"axis {axis} names one axis twice")
-    return tuple(sorted(result))
+    return tuple(range(ndim)) if axis is None else tuple(sorted(checked_axes(axis, ndim)))
 
 
 class Reduction(Op):
     """Base of ops with attrs `axis` (sorted, not negative) and `keepdims`."""
 
+    of_nothing: ClassVar[bool] = True
+    """Whether the op has a result for no elements at all."""
+
     def infer(self, x: Spec, *, axis: Axes, keepdims: bool) -> Spec:
+        checked_axes(axis, x.ndim)
+        if not self.of_nothing and any(x.shape[a] == 0 for a in axis):
+            raise ShapeError(
+                f"{self.name} over axis {axis} of shape {x.shape}: nothing has no {self.name}; "
+                "reduce over axes that are not empty"
+            )
         shape = tuple(
             1 if i in axis else n for i, n in enumerate(x.shape) if keepdims or i not in axis
         )
-        return Spec(shape, np.asarray(self.forward(np.zeros((1,), x.dtype), axis=(0,), keepdims=False)).dtype)
+        one = self.forward(np.zeros((1,), x.dtype), axis=(0,), keepdims=False)
+        return Spec(shape, np.asarray(one).dtype)
 
     def batch(self, batched: Sequence[bool], x: Any, *, axis: Axes, keepdims: bool) -> Any:
         return self(x, axis=tuple(a + 1 for a in axis), keepdims=keepdims)
@@ -45,10 +53,15 @@ class Reduction(Op):
 
 def restored(reduced: Any, x: Any, axis: Axes) -> Any:
     """Return a reduced value with its axes put back as length 1, ready to broadcast against x."""
+    shape = reduced.shape
+    if not shape or len(shape) == len(x.shape):  # it broadcasts as it is
+        return reduced
     return reshape(reduced, tuple(1 if i in axis else n for i, n in enumerate(x.shape)))
 
 
 class Sum(Reduction):
+    """The sum over axes; the sum of nothing is 0."""
+
     vjps = (lambda g, y, x, axis, keepdims: broadcast_to(restored(g, x, axis), x.shape),)
 
     def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
@@ -66,7 +79,185 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return the mean over `axis` (None: all). The mean of nothing is NaN, as in NumPy."""
     axes = normalized(axis, len(x.shape))
-    count = 1
-    for a in axes:
-        count *= x.shape[a]
-    return sum(x, axis=axes, keepdims=keepdims) / count
+    return _sum(x, axis=axes, keepdims=keepdims) / product(x.shape[a] for a in axes)
+
+
+def _extreme(g: Any, y: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
+    """Return the gradient of max or min: n equal ones get 1/n each."""
+    hits = astype(equal(x, restored(y, x, axis)), x.dtype)
+    return restored(g, x, axis) * (hits / _sum(hits, axis=axis, keepdims=True))
+
+
+class Max(Reduction):
+    """The largest element over axes; equal ones share the gradient."""
+
+    vjps = (_extreme,)
+    of_nothing = False
+
+    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
+        return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+class Min(Reduction):
+    """The smallest element over axes; equal ones share the gradient."""
+
+    vjps = (_extreme,)
+    of_nothing = False
+
+    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
+        return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+_max = register(Max("max"))
+_min = register(Min("min"))
+
+
+def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Return the largest element over `axis` (None: all); n equal ones share the gradient."""
+    return _max(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+
+
+def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Return the smallest element over `axis` (None: all); n equal ones share the gradient."""
+    return _min(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+
+
+class Norm(Reduction):
+    """The Euclidean length over axes, scaled so that no square overflows. Its gradient at 0 is 0."""
+
+    @np.errstate(under="ignore")  # squares that vanish beside the largest
+    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
+        largest = np.maximum.reduce(np.absolute(x), axis=axis, keepdims=True, initial=0)
+        unit = np.where((largest > 0) & (largest < np.inf), largest, 1)
+        y = unit * np.sqrt(np.add.reduce(np.square(x / unit), axis=axis, keepdims=True))
+        return y if keepdims else y.reshape([n for i, n in enumerate(y.shape) if i not in axis])
+
+    def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
+        x, axis = xs[0], attrs["axis"]
+        y = restored(y, x, axis)
+        zero = equal(y, 0)
+        return (restored(g, x, axis) * where(zero, 0.0, x / where(zero, 1.0, y)),)
+
+
+_norm = register(Norm("norm"))
+
+
+def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
+    """Return the vector norm over `axis` (None: all elements, as one vector) of order 1, 2 or inf.
+
+    The gradient at 0 is 0.
+    """
+    if ord == 2:
+        return _norm(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    if ord == 1:
+        return sum(abs(x), axis, keepdims)
+    if ord == np.inf:
+        return max(abs(x), axis, keepdims)
+    raise GraphError(f"norm: ord must be 1, 2 or inf, but is {ord!r}")
+
+
+def _freedom(name: str, x: Any, axis: Axes, correction: float) -> float:
+    count = product(x.shape[a] for a in axis)
+    if count <= correction:
+        raise ShapeError(
+            f"{name} over {count} elements with correction {correction} would divide by "
+            f"{count - correction}; use more elements or correction=0"
+        )
+    return count - correction
+
+
+def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
+    """Return the mean square deviation from the mean over `axis` (None: all).
+
+    `correction` is subtracted from the number of elements (NumPy's ddof); a ShapeError if nothing
+    is left to divide by.
+    """
+    axes = normalized(axis, len(x.shape))
+    freedom = _freedom("var", x, axes, correction)
+    return _sum(square(x - mean(x, axes, True)), axis=axes, keepdims=keepdims) / freedom
+
+
+def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
+    """Return the square root of `var`; its gradient is 0 where all elements are equal."""
+    axes = normalized(axis, len(x.shape))
+    freedom = _freedom("std", x, axes, correction)
+    return _norm(x - mean(x, axes, True), axis=axes, keepdims=keepdims) / sqrt(freedom)
+
+
+class Any_(Reduction):
+    """Whether any element over axes is true."""
+
+    vjps = (None,)
+
+    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
+        return np.logical_or.reduce(x, axis=axis, keepdims=keepdims)
+
+
+class All(Reduction):
+    """Whether all elements over axes are true."""
+
+    vjps = (None,)
+
+    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
+        return np.logical_and.reduce(x, axis=axis, keepdims=keepdims)
+
+
+_any = register(Any_("any"))
+_all = register(All("all"))
+
+
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Return whether any element over `axis` (None: all) is true; of nothing: False."""
+    return _any(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+
+
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Return whether all elements over `axis` (None: all) are true; of nothing: True."""
+    return _all(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+
+
+class ArgMax(Reduction):
+    """The position of the largest element along one axis, the first of equal ones."""
+
+    vjps = (None,)
+    of_nothing = False
+
+    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
+        return np.argmax(x, axis=axis[0], keepdims=keepdims)
+
+
+class ArgMin(Reduction):
+    """The position of the smallest element along one axis, the first of equal ones."""
+
+    vjps = (None,)
+    of_nothing = False
+
+    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
+        return np.argmin(x, axis=axis[0], keepdims=keepdims)
+
+
+_argmax = register(ArgMax("argmax"))
+_argmin = register(ArgMin("argmin"))
+
+
+def _position(op: Reduction, x: Any, axis: int | None, keepdims: bool) -> Any:
+    if axis is not None:
+        return op(x, axis=checked_axes(int(axis), len(x.shape)), keepdims=keepdims)
+    found = op(reshape(x, (-1,)), axis=(0,), keepdims=False)
+    return reshape(found, (1,) * len(x.shape)) if keepdims else found
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Return where the largest element along `axis` is, the first of equal ones.
+
+    None: its place among all elements in row-major order.
+    """
+    return _position(_argmax, x, axis, keepdims)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Return where the smallest element along `axis` is, the first of equal ones.
+
+    None: its place among all elements in row-major order.
+    """
+    return _position(_argmin, x, axis, keepdims)
