@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from autograd.errors import GradientError, GraphError
-from autograd.node import Node, tensor
+from autograd.node import Node, locked, tensor
 from autograd.op import Op
 from autograd.ops.shape import stack, unstack
 from autograd.spec import Array, Spec, spec_of
@@ -117,5 +117,4 @@ class CustomFunction(Op):
 
 
 def _read_only(x: Any) -> Any:
-    """Return an array that cannot be written, nor be made writable; a node as it is."""
-    return x if isinstance(x, Node) else np.asarray(memoryview(np.asarray(x)).toreadonly())
+    return x if isinstance(x, Node) else locked(np.asarray(x))

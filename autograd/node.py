@@ -520,12 +520,8 @@ def _copied(value: Any, dtype: npt.DTypeLike | None = None) -> Array:
 
 
 def locked(value: Any) -> Any:
-    """Return a read-only view of `value`, and lock what it is a view of."""
-    base = value
-    while isinstance(base, _ndarray):
-        base.flags.writeable = False
-        base = base.base
-    return value.view() if isinstance(value, _ndarray) else value
+    """Return `value` as an array that cannot be written, nor be made writable by flags or base."""
+    return np.asarray(memoryview(value).toreadonly()) if isinstance(value, _ndarray) else value
 
 
 # Lifting: what a user may write beside a node.

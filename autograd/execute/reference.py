@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograd.describe import describe
-from autograd.node import Parameter
+from autograd.node import Parameter, locked
 from autograd.spec import Array
 from autograd.trampoline import Task, trampoline
 
@@ -122,7 +122,7 @@ def steps(graph: Graph, values: Sequence[Any], watch: Watch | None = None, path:
                 raise
         env[slot] = result
         if watch is not None and not node.op.multiple:
-            watch(name, _array(result))
+            watch(name, locked(_array(result)))
         for a in dead:
             env[a] = None
     return [env[slot] for slot in program.outputs]
