@@ -20,7 +20,7 @@ from autograd.describe import describe
 from autograd.errors import GradientError
 from autograd.node import OPS, RELEASED, Leaf, Node, Parameter, apply, items, make_leaf, tensor
 from autograd.node import _copied as copied
-from autograd.scope import current_state, enable_grad
+from autograd.scope import current_state, enable_grad, pulling
 from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, unflatten
 
@@ -217,7 +217,7 @@ def pull_back(
             elif not record and isinstance(seed, Node):
                 seed = seed._value
             cotangents[node] = _add(cotangents.get(node), seed)
-    with enable_grad():
+    with pulling():
         found = yield walk(nodes, active, cotangents, targets, record)
     return [found.get(node) for node in wrt], record
 

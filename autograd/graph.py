@@ -304,6 +304,7 @@ class Graph:
                 new.name = node.name
             if new.line is None or node.line is not None:
                 new.line = node.line
+            new._pulled = node.pulled
             made[node] = new
         return [made[node] for node in self.outputs.values()]
 
@@ -323,8 +324,17 @@ class Graph:
     def resize(self, **shapes: Any) -> Graph:
         """Return the same graph, with the same parameters, for inputs of other shapes.
 
-        Loops run for as many steps as their per-step inputs then have.
+        Loops run for as many steps as their per-step inputs then have. Sizes that your own code
+        read from `.shape` as Python numbers stay what they were. A gradient is full of such sizes,
+        so a graph with a gradient in it is refused: resize first, differentiate then.
         """
+        for node in self.nodes:
+            if node.pulled:
+                raise GraphError(
+                    f"graph '{self.name}' contains a gradient ({self.names[node]}), which is drawn "
+                    "for one size; resize first and differentiate then: "
+                    "graph.resize(...).grad(...)"
+                )
         specs = {}
         for name, shape in shapes.items():
             if name not in self.inputs:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from autograd.describe import describe, located, put_in_front, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
-from autograd.scope import STATE, Scope, current_state
+from autograd.scope import STATE, Scope, State, current_state
 from autograd.spec import Array, Spec, checked_dtype, make_spec, spec_of
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Node:
 
     __slots__ = (
         "__weakref__",
+        "_pulled",
         "_spec",
         "_value",
         "attrs",
@@ -68,6 +69,7 @@ class Node:
     tracked: bool
     _value: Any
     _spec: Any
+    _pulled: bool
 
     __array_priority__: ClassVar[float] = 1000.0
     __hash__ = object.__hash__
@@ -116,6 +118,11 @@ class Node:
     def virtual(self) -> bool:
         """True while the node has no value."""
         return self._value is None
+
+    @property
+    def pulled(self) -> bool:
+        """True for a node that a gradient rule has drawn."""
+        return getattr(self, "_pulled", False)
 
     @property
     def bodies(self) -> tuple[Graph, ...]:
@@ -585,7 +592,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
             tracked = True
     state = STATE.get()
     if virtual or state.scope is not None:
-        return _draw(op, inputs, attrs, state.scope)
+        return _draw(op, inputs, attrs, state)
     try:
         value = op.forward(*values, **attrs) if attrs else op.forward(*values)
     except Exception as error:
@@ -611,11 +618,14 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
     node._value = value
     node._spec = node.name = node.line = node.scope = None
     node.serial = _next_serial()
+    if state.pulling:
+        node._pulled = True
     return node
 
 
-def _draw(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], scope: Scope | None) -> Node:
+def _draw(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], state: State) -> Node:
     """Return the virtual node of `op`, its specs checked now."""
+    scope = state.scope
     line = user_line()
     nodes = tuple(x if x.scope is scope else seen_from(scope, x) for x in inputs)
     try:
@@ -633,6 +643,7 @@ def _draw(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], scope: Scope | 
     node.name = None
     node.line = line
     node.scope = scope
+    node._pulled = state.pulling
     node.serial = _next_serial()
     return node
 

@@ -39,11 +39,13 @@ class Scope:
 class State:
     """What the next node depends on besides its inputs: one object a thread or task."""
 
-    __slots__ = ("recording", "scope")
+    __slots__ = ("pulling", "recording", "scope")
 
-    def __init__(self, recording: bool, scope: Scope | None) -> None:
+    def __init__(self, recording: bool, scope: Scope | None, pulling: bool = False) -> None:
         self.recording = recording
         self.scope = scope
+        self.pulling = pulling
+        """Whether what is drawn now is a gradient: see `Node.pulled`."""
 
 
 STATE: ContextVar[State] = ContextVar("loopgrad_state", default=State(True, None))  # noqa: B039
@@ -53,7 +55,7 @@ current_state = STATE.get
 @contextmanager
 def drawing(scope: Scope | None) -> Iterator[None]:
     """Make the nodes of the `with` block belong to `scope` (None: to no body), recorded."""
-    token = STATE.set(State(True, scope))
+    token = STATE.set(State(True, scope, current_state().pulling))
     try:
         yield
     finally:
@@ -62,7 +64,8 @@ def drawing(scope: Scope | None) -> Iterator[None]:
 
 @contextmanager
 def _recording(on: bool) -> Iterator[None]:
-    token = STATE.set(State(on, current_state().scope))
+    state = current_state()
+    token = STATE.set(State(on, state.scope, state.pulling))
     try:
         yield
     finally:
@@ -80,3 +83,13 @@ def no_grad() -> Any:
 def enable_grad() -> Any:
     """Return a context (or decorator) in which tensors are recorded again."""
     return _recording(True)
+
+
+@contextmanager
+def pulling() -> Iterator[None]:
+    """Record what is drawn or computed in the `with` block, and mark it as part of a gradient."""
+    token = STATE.set(State(True, current_state().scope, True))
+    try:
+        yield
+    finally:
+        STATE.reset(token)

@@ -372,8 +372,8 @@ def log_sum_exp(x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 reduction("sum", ag.sum, np.sum)
-reduction("sum", ag.mean, np.mean, empty=False, label="mean")
-reduction("sum", ag.var, np.var, empty=False, label="var")
+reduction("mean", ag.mean, np.mean, empty=False)
+reduction("count", ag.var, np.var, empty=False, label="var")
 reduction("prod", ag.prod, np.prod)
 reduction("max", ag.max, np.max, sample=distinct, empty=False)
 reduction("min", ag.min, np.min, sample=distinct, empty=False)

@@ -57,6 +57,7 @@ def _one_level(graph: Graph) -> Graph:
             made[node] = apply(node.op, xs, attrs)
             made[node].name = node.name
             made[node].line = node.line
+            made[node]._pulled = node.pulled
     outputs = {name: made[node] for name, node in graph.outputs.items()}
     result = Graph.of(inputs, outputs, graph.name)
     result.structure = graph.structure

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod as product
-from math import sqrt
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from autograd.errors import GraphError, ShapeError
 from autograd.op import Op, register
 from autograd.ops.comparison import equal, where
-from autograd.ops.elementwise import square
+from autograd.ops.elementwise import sqrt, square
 from autograd.ops.piecewise import abs
 from autograd.ops.shape import astype, broadcast_to, checked_axes, reshape
 from autograd.spec import Array, Spec
@@ -76,10 +75,45 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _sum(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
 
 
+class Mean(Reduction):
+    """The mean over axes. (One op, not sum / n: a graph that is resized divides by its new n.)"""
+
+    vjps = (
+        lambda g, y, x, axis, keepdims: broadcast_to(
+            restored(g, x, axis) / product(x.shape[a] for a in axis), x.shape
+        ),
+    )
+
+    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
+        return np.add.reduce(x, axis=axis, keepdims=keepdims) / product(x.shape[a] for a in axis)
+
+
+_mean = register(Mean("mean"))
+
+
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return the mean over `axis` (None: all). The mean of nothing is NaN, as in NumPy."""
-    axes = normalized(axis, len(x.shape))
-    return _sum(x, axis=axes, keepdims=keepdims) / product(x.shape[a] for a in axes)
+    return _mean(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+
+
+class Count(Op):
+    """How many elements lie along axes, in the dtype of a mean over them; for `var` and `std`."""
+
+    vjps = (None,)
+
+    def forward(self, x: Array, *, axis: Axes) -> Array:
+        dtype = x.dtype if x.dtype.kind == "f" else np.float64
+        return np.asarray(product(x.shape[a] for a in axis), dtype)
+
+    def infer(self, x: Spec, *, axis: Axes) -> Spec:
+        checked_axes(axis, x.ndim)
+        return Spec((), x.dtype if x.floating else np.dtype(np.float64))
+
+    def batch(self, batched: Sequence[bool], x: Any, *, axis: Axes) -> Any:
+        return broadcast_to(self(x, axis=tuple(a + 1 for a in axis)), x.shape[:1])
+
+
+_count = register(Count("count"))
 
 
 def _extreme(g: Any, y: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
@@ -156,14 +190,13 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> An
     raise GraphError(f"norm: ord must be 1, 2 or inf, but is {ord!r}")
 
 
-def _freedom(name: str, x: Any, axis: Axes, correction: float) -> float:
+def _check_freedom(name: str, x: Any, axis: Axes, correction: float) -> None:
     count = product(x.shape[a] for a in axis)
     if count <= correction:
         raise ShapeError(
             f"{name} over {count} elements with correction {correction} would divide by "
             f"{count - correction}; use more elements or correction=0"
         )
-    return count - correction
 
 
 def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
@@ -173,15 +206,17 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
     is left to divide by.
     """
     axes = normalized(axis, len(x.shape))
-    freedom = _freedom("var", x, axes, correction)
-    return _sum(square(x - mean(x, axes, True)), axis=axes, keepdims=keepdims) / freedom
+    _check_freedom("var", x, axes, correction)
+    squares = _sum(square(x - mean(x, axes, True)), axis=axes, keepdims=keepdims)
+    return squares / (_count(x, axis=axes) - correction)
 
 
 def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
     """Return the square root of `var`; its gradient is 0 where all elements are equal."""
     axes = normalized(axis, len(x.shape))
-    freedom = _freedom("std", x, axes, correction)
-    return _norm(x - mean(x, axes, True), axis=axes, keepdims=keepdims) / sqrt(freedom)
+    _check_freedom("std", x, axes, correction)
+    norms = _norm(x - mean(x, axes, True), axis=axes, keepdims=keepdims)
+    return norms / sqrt(_count(x, axis=axes) - correction)
 
 
 class Any_(Reduction):
