@@ -19,18 +19,23 @@ _INLINE = 8
 
 def quoted(name: str) -> str:
     """Return `name` as it is if it reads as one word, else in quotes; always on one line."""
-    if _PLAIN.match(name):
-        return name
-    return '"' + "".join(map(_printable, name)) + '"'
+    return name if _PLAIN.match(name) else '"' + visible(name).replace('"', '\\"') + '"'
+
+
+def visible(name: str) -> str:
+    """Return `name` with what cannot be seen, or breaks a line, written as `\\x0a` or `\\u200f`."""
+    return name if name.isprintable() and "\\" not in name else "".join(map(_printable, name))
 
 
 def _printable(char: str) -> str:
-    if char in '"\\':
-        return "\\" + char
+    if char == "\\":
+        return "\\\\"
     if char.isprintable():
         return char
     code = ord(char)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    if code < 256:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def number(value: Any) -> str:
@@ -67,17 +72,23 @@ def is_item(node: Node) -> bool:
 
 
 def constant_text(value: Array) -> str:
-    """Return a constant in brief: its elements, or the one they all are, or the first and a digest."""
+    """Return a constant in brief: its elements, the one they all are, or some and a digest."""
     flat = value.reshape(-1)
     if value.ndim == 0:
         return number(value)
+    if flat.size > 1 and is_uniform(value):
+        return f"all {number(flat[0])}"
     if flat.size <= _INLINE:
         return f"[{', '.join(map(number, flat))}]"
-    if flat.tobytes() == flat[:1].tobytes() * flat.size:
-        return f"all {number(flat[0])}"
     little = flat.astype(flat.dtype.newbyteorder("<"), copy=False)
     digest = hashlib.sha256(little.tobytes()).hexdigest()[:12]
     return f"[{', '.join(map(number, flat[:3]))}, ...] sha256={digest}"
+
+
+def is_uniform(value: Array) -> bool:
+    """True where all elements are the same, to the bit, and there is one."""
+    flat = value.reshape(-1)
+    return flat.size > 0 and flat.tobytes() == flat[:1].tobytes() * flat.size
 
 
 def specs_of(node: Node) -> tuple[Spec, ...]:
@@ -87,4 +98,5 @@ def specs_of(node: Node) -> tuple[Spec, ...]:
 
 
 def spec_text(specs: Sequence[Spec]) -> str:
+    """Return the specs of a node: one, or several in parentheses."""
     return str(specs[0]) if len(specs) == 1 else f"({', '.join(map(str, specs))})"

@@ -1,0 +1,275 @@
+"""A picture in DOT, the language of Graphviz.
+
+Everything is written by us: node names are `n17`, texts are HTML-like labels in which every
+character that means something is a numeric entity, and no attribute that could hold a link, a file
+or a script is ever used. So no name can be more than a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autograd.draw.picture import Arrow, Box, Frame, Picture, picture_of, short
+from autograd.draw.style import (
+    ARROWS,
+    BACKWARD,
+    BACKWARD_FRAMES,
+    BOXES,
+    FONT,
+    FRAMES,
+    LATE,
+    MEANINGS,
+    PALE,
+    TEXT,
+)
+from autograd.errors import DrawError
+
+if TYPE_CHECKING:
+    from autograd.graph import Graph
+    from autograd.spec import Spec
+
+_DIRECTIONS = {"down": "TB", "up": "BT", "right": "LR", "left": "RL"}
+
+
+def to_dot(
+    graph: Graph,
+    *,
+    depth: int | None = None,
+    direction: str = "down",
+    legend: bool = False,
+    limit: int | None = None,
+) -> str:
+    """Return `graph` as DOT source. See `autograd.draw.draw` for the options."""
+    return source_of(picture_of(graph, depth, limit), direction, legend).text
+
+
+@dataclass(frozen=True)
+class Source:
+    """DOT source in two parts: what is laid out first, and arrows then drawn where there is room.
+
+    The late arrows run against the order of the layout (to an earlier rank, to the next step).
+    Graphviz leads such arrows around everything else when it lays them out with the rest.
+    """
+
+    first: str
+    late: str
+
+    @property
+    def text(self) -> str:
+        """The whole source."""
+        return with_late(self.first, self.late)
+
+
+def with_late(first: str, late: str) -> str:
+    """Return DOT source `first`, laid out or not, with more statements at its end."""
+    return first[: first.rindex("}")] + late + "}\n"
+
+
+def source_of(picture: Picture, direction: str = "down", legend: bool = False) -> Source:
+    """Return the DOT source of a picture."""
+    if direction not in _DIRECTIONS:
+        raise DrawError(
+            f"a picture runs {', '.join(_DIRECTIONS)}, but direction={direction!r} was asked for"
+        )
+    first = [*_head(picture, _DIRECTIONS[direction]), *_nested(picture), *_columns(picture)]
+    late = []
+    for number, arrow in enumerate(picture.arrows):
+        lines = late if arrow.kind in LATE else first
+        lines.append(_arrow(arrow, number, picture))
+    if legend:
+        first += _legend(picture)
+    return Source("\n".join([*first, "}\n"]), "".join(f"{line}\n" for line in late))
+
+
+def _head(picture: Picture, rankdir: str) -> Iterator[str]:
+    yield "digraph loopgrad {"
+    dtype = f" · {picture.dtype} unless said otherwise" if picture.dtype else ""
+    yield _attrs(
+        "  graph",
+        rankdir=rankdir,
+        newrank="true",
+        fontname=FONT,
+        fontcolor=TEXT,
+        nodesep="0.28",
+        ranksep="0.34",
+        pad="0.2",
+        bgcolor="white",
+        labelloc="t",
+        labeljust="l",
+        label=_bold(picture.title, 12) + _small(dtype),
+    )
+    yield _attrs(
+        "  node",
+        fontname=FONT,
+        fontsize="11",
+        fontcolor=TEXT,
+        height="0.32",
+        width="0.4",
+        margin="0.11,0.05",
+        penwidth="1.1",
+    )
+    yield _attrs(
+        "  edge", fontname=FONT, fontsize="8.5", fontcolor=PALE, arrowsize="0.6", penwidth="1.0"
+    )
+
+
+def _nested(picture: Picture) -> Iterator[str]:
+    """Yield frames with their boxes inside, without recursion."""
+    inside: dict[int | None, list[int]] = {}
+    for i, frame in enumerate(picture.frames):
+        inside.setdefault(frame.parent, []).append(i)
+    boxes: dict[int | None, list[int]] = {}
+    for i, box in enumerate(picture.boxes):
+        boxes.setdefault(box.frame, []).append(i)
+    for i in boxes.get(None, []):
+        yield _box(i, picture.boxes[i], "  ")
+    stack = [iter(inside.get(None, []))]
+    while stack:
+        indent = "  " * len(stack)
+        for i in stack[-1]:
+            yield f"{indent}subgraph cluster_{i} {{"
+            yield _frame(picture.frames[i], indent, len(stack))
+            for b in boxes.get(i, []):
+                yield _box(b, picture.boxes[b], indent + "  ")
+            stack.append(iter(inside.get(i, [])))
+            break
+        else:
+            stack.pop()
+            if stack:
+                yield f"{'  ' * len(stack)}}}"
+
+
+def _box(number: int, box: Box, indent: str) -> str:
+    style = dict(BOXES[box.kind])
+    if box.backward and box.kind in BACKWARD:
+        style |= BACKWARD[box.kind]
+    lines = [_bold(box.title, 11)] if box.title else []
+    for line in box.detail:
+        lines.append(_small(line) if box.title else _plain(line))
+    if not box.title and len(box.detail) > 1:
+        lines[1:] = [_small(line) for line in box.detail[1:]]
+    if box.kind in MEANINGS and box.title and not box.detail and box.kind in ("each", "state"):
+        lines.append(_small(MEANINGS[box.kind]))
+    name = "backward" if box.backward else "forward"
+    return _attrs(
+        f"{indent}n{number}", id=f"n{number}", class_=f"{box.kind} {name}",
+        label="<BR/>".join(lines) or " ", **style,
+    )
+
+
+def _frame(frame: Frame, indent: str, depth: int) -> str:
+    styles = BACKWARD_FRAMES if frame.backward else FRAMES
+    style = styles[frame.kind][depth % 2]
+    detail = f"   {frame.detail}" if frame.detail else ""
+    label = _bold(frame.title, 11) + (_small(detail) if detail else "")
+    return _attrs(
+        f"{indent}  graph", id="", class_=frame.kind, label=label, labeljust="l", labelloc="t",
+        fontcolor=TEXT, margin="10", penwidth="1.0", **style,
+    )
+
+
+def _arrow(arrow: Arrow, number: int, picture: Picture) -> str:
+    style = dict(ARROWS[arrow.kind])
+    if arrow.backward and arrow.kind == "data":
+        style["color"] = BACKWARD["op"]["color"]
+    label = "" if arrow.spec is None else _shape(arrow.spec, picture.dtype)
+    words = [_small(f" {label} ")] if label else []
+    if arrow.name:
+        words.insert(0, _bold(f" {arrow.name} ", 9))
+    text = {"label": "<BR/>".join(words)} if words else {}
+    return _attrs(f"  n{arrow.tail} -> n{arrow.head}", id=f"e{number}", class_=arrow.kind, **style, **text)
+
+
+def _columns(picture: Picture) -> Iterator[str]:
+    """Yield what keeps the steps of an unrolled loop side by side, in their order.
+
+    Graphviz orders frames to avoid crossings. An invisible ruler above them, with a mark for each
+    step and a line from each mark to its step, makes the order of the steps the best one.
+    """
+    rulers: dict[tuple[int | None, str], list[int]] = {}
+    for i, frame in enumerate(picture.frames):
+        if frame.kind == "step":
+            stem = frame.title.rpartition("[")[0]
+            rulers.setdefault((frame.parent, stem), []).append(i)
+    first: dict[int, int] = {}
+    for i, box in enumerate(picture.boxes):
+        frame_of = box.frame
+        while frame_of is not None and frame_of not in first:
+            first[frame_of] = i
+            frame_of = picture.frames[frame_of].parent
+    for frames in rulers.values():
+        steps = sorted(frames, key=lambda i: _step_number(picture.frames[i]))
+        marks = " -> ".join(f"mark{i}" for i in steps)
+        for i in steps:
+            yield f"  mark{i} [shape=point, style=invis, width=0.01, height=0.01];"
+            yield f"  mark{i} -> n{first[i]} [style=invis, weight=0];"
+        yield f"  {{ rank=same; {marks} [style=invis]; }}"
+
+
+def _step_number(frame: Frame) -> int:
+    return int(frame.title.rpartition("[")[2][:-1])
+
+
+def _legend(picture: Picture) -> Iterator[str]:
+    kinds = [kind for kind in MEANINGS if any(box.kind == kind for box in picture.boxes)]
+    yield "  subgraph cluster_legend {"
+    yield _attrs("    graph", label=_bold("legend", 11), style="rounded", color="#C9CFD6",
+                 margin="10", labeljust="l", fontcolor=TEXT, bgcolor="white")
+    for kind in kinds:
+        yield _attrs(f"    legend_{kind}", label=_plain(MEANINGS[kind]), **BOXES[kind])
+    if any(box.backward for box in picture.boxes):
+        kinds.append("backward")
+        style = {**BOXES["op"], **BACKWARD["op"]}
+        yield _attrs("    legend_backward", label=_plain("op of a gradient"), **style)
+    if kinds:
+        chain = " -> ".join(f"legend_{kind}" for kind in kinds)
+        yield f"    {chain} [style=invis];"
+    yield "  }"
+
+
+# Texts.
+
+
+def _shape(spec: Spec, dtype: str | None) -> str:
+    shape = "×".join(map(str, spec.shape)) or "scalar"
+    return shape if spec.dtype.name == dtype else f"{shape} {spec.dtype.name}"
+
+
+def _plain(text: str) -> str:
+    return _entities(short(text))
+
+
+def _bold(text: str, size: float) -> str:
+    if not text:
+        return ""
+    return f'<FONT POINT-SIZE="{size}"><B>{_entities(short(text))}</B></FONT>'
+
+
+def _small(text: str) -> str:
+    if not text.strip():
+        return ""
+    return f'<FONT POINT-SIZE="8.5" COLOR="{PALE}">{_entities(short(text))}</FONT>'
+
+
+def _entities(text: str) -> str:
+    """Return `text` with all but letters, digits and a few harmless signs as entities.
+
+    Graphviz reads `\\N` as the node's name even in an HTML-like label; an entity it does not.
+    """
+    return "".join(c if c.isalnum() or c in _HARMLESS else f"&#{ord(c)};" for c in text)
+
+
+_HARMLESS = frozenset(" .,:_()+=·×−÷@…")
+
+
+def _attrs(start: str, **attrs: str) -> str:
+    """Return a DOT statement. Labels are HTML-like, made of escaped text; all else is ours."""
+    words = []
+    for key, value in attrs.items():
+        if key == "label":
+            words.append(f"label=<{value}>")
+        elif value:
+            words.append(f'{key.rstrip("_")}="{value}"')
+    return f"{start} [{', '.join(words)}];"
