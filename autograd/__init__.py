@@ -8,6 +8,17 @@ refuse_mixed_installation()
 from autograd import ops as ops
 from autograd import random as random
 from autograd.check import GradientReport, check_grad
+from autograd.create import (
+    arange,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
 from autograd.custom import custom_vjp
 from autograd.errors import (
     DrawError,
@@ -57,6 +68,8 @@ from autograd.ops.comparison import (
     where,
 )
 from autograd.ops.cumulative import cumprod, cumsum, prod
+from autograd.ops.diagonal import diag, diagonal, trace, tril, triu
+from autograd.ops.einsum import einsum
 from autograd.ops.elementwise import (
     add,
     divide,
@@ -73,8 +86,18 @@ from autograd.ops.elementwise import (
 )
 from autograd.ops.erf import erf, erfc
 from autograd.ops.explog import exp, exp2, expm1, log, log1p, log2, log10, logaddexp
-from autograd.ops.linalg import matmul
+from autograd.ops.index import (
+    index_add,
+    index_set,
+    one_hot,
+    scatter_add,
+    take,
+    take_along_axis,
+)
+from autograd.ops.join import concat, pad, repeat, split, tile
+from autograd.ops.linalg import SingularError, cholesky, det, inv, slogdet, solve
 from autograd.ops.piecewise import abs, ceil, clip, floor, maximum, minimum, round, sign
+from autograd.ops.products import dot, inner, matmul, outer, tensordot, vdot
 from autograd.ops.reduce import (
     all,
     any,
@@ -88,7 +111,23 @@ from autograd.ops.reduce import (
     sum,
     var,
 )
-from autograd.ops.shape import broadcast_to, reshape, stack, swapaxes, unstack
+from autograd.ops.shape import (
+    astype,
+    broadcast_to,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    moveaxis,
+    permute_dims,
+    ravel,
+    reshape,
+    roll,
+    squeeze,
+    stack,
+    swapaxes,
+    transpose,
+    unstack,
+)
 from autograd.ops.softmax import log_softmax, logsumexp, softmax
 from autograd.ops.trigonometric import (
     arccos,

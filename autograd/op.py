@@ -88,7 +88,7 @@ class Op:
     def forward(self, *arrays: Any, **attrs: Any) -> Any:
         raise GraphError(f"op '{self.name}' has no forward: it is a leaf and is given its value")
 
-    def infer(self, *specs: Spec, **attrs: Any) -> Any:
+    def infer(self, *specs: Any, **attrs: Any) -> Any:
         raise GraphError(f"op '{self.name}' has no infer rule; add one beside its forward")
 
     def pull(

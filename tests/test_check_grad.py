@@ -10,7 +10,7 @@ from autograd import GradientError
 from autograd.check import check_grad
 from autograd.op import Op
 from autograd.ops.elementwise import Elementwise
-from autograd.ops.linalg import MatMul
+from autograd.ops.products import MatMul
 
 X = np.random.default_rng(0).standard_normal((3, 3))
 Y = np.random.default_rng(1).standard_normal((3, 3))

@@ -1,4 +1,4 @@
-"""Products of matrices, solutions and factors."""
+"""Solutions, inverses, determinants and factors of matrices and stacks of matrices."""
 
 from __future__ import annotations
 
@@ -7,71 +7,207 @@ from typing import Any
 
 import numpy as np
 
-from autograd.errors import ShapeError
+from autograd.errors import DTypeError, LoopGradError, ShapeError
 from autograd.op import Op, register
+from autograd.ops.diagonal import tril
 from autograd.ops.elementwise import align
-from autograd.ops.shape import reshape, sum_to, swapaxes
-from autograd.spec import Array, Spec
+from autograd.ops.products import matmul, stack_shape
+from autograd.ops.reduce import sum
+from autograd.ops.shape import expand_dims, matrix_transpose, reshape, squeeze
+from autograd.spec import Array, Spec, spec_of
 
 
-class MatMul(Op):
-    """`a @ b` with every rank NumPy accepts: vectors, matrices and stacks of matrices."""
+class SingularError(LoopGradError, np.linalg.LinAlgError):
+    """A matrix that has no inverse, or is not positive definite, where it must be."""
 
-    def forward(self, a: Array, b: Array) -> Any:
-        return np.matmul(a, b)
 
-    def infer(self, a: Spec, b: Spec) -> Spec:
-        if a.ndim == 0 or b.ndim == 0:
-            raise ShapeError(
-                f"matmul takes vectors, matrices or stacks of them, but got {a.shape} @ {b.shape}; "
-                "use * for a product with a scalar"
-            )
-        inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
-        if a.shape[-1] != inner:
-            raise ShapeError(
-                f"matmul {a.shape} @ {b.shape}: the last axis of the first ({a.shape[-1]}) must be "
-                f"as long as the {'second last' if b.ndim > 1 else 'only'} axis of the second "
-                f"({inner}); transpose one of them or change its size"
-            )
+class MatrixOp(Op):
+    """An op on square matrices, or stacks of them, in float32 or float64."""
+
+    def compute(self, *arrays: Array) -> Any:
+        raise NotImplementedError
+
+    def forward(self, *arrays: Array) -> Any:
         try:
-            stacked = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        except ValueError:
-            raise ShapeError(
-                f"matmul {a.shape} @ {b.shape}: the leading axes do not broadcast"
+            return self.compute(*arrays)
+        except np.linalg.LinAlgError as error:
+            specs = [spec_of(np.asarray(x)) for x in arrays]
+            self.infer(*specs)
+            raise SingularError(
+                f"{self.name} of {specs[0]}: {error}; add a small multiple of the identity, or "
+                "check how the matrix comes about"
             ) from None
-        shape = stacked + a.shape[-2:-1] + (b.shape[-1:] if b.ndim > 1 else ())
-        return Spec(shape, np.result_type(a.dtype, b.dtype))
+
+    def infer(self, a: Spec) -> Any:
+        return Spec(a.shape, self.checked(a))
+
+    def checked(self, *specs: Spec) -> np.dtype[Any]:
+        """Return the dtype of the result for specs of which the first is that of the matrices."""
+        a = specs[0]
+        if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+            raise ShapeError(
+                f"{self.name} takes a square matrix or a stack of them, but got shape {a.shape}; "
+                "its last two axes must be equally long"
+            )
+        dtype = np.result_type(*[spec.dtype for spec in specs])
+        if dtype == np.float16:
+            raise DTypeError(
+                f"{self.name} does not work on float16; convert with .astype('float32') first"
+            )
+        return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+    def batch(self, batched: Sequence[bool], *xs: Any) -> Any:
+        return self(*xs)
+
+
+class Solve(MatrixOp):
+    """The `y` with `a @ y == b`. As in NumPy 2, `b` is a vector only if it has one axis."""
+
+    broadcasts = True
+
+    def compute(self, *arrays: Array) -> Any:
+        return np.linalg.solve(*arrays)
+
+    def infer(self, *specs: Spec) -> Spec:
+        a, b = specs
+        dtype = self.checked(a, b)
+        rows = b.shape[0] if b.ndim == 1 else b.shape[-2] if b.ndim else None
+        if rows != a.shape[-1]:
+            raise ShapeError(
+                f"solve: {a.shape} is a matrix of {a.shape[-1]} columns, so the right side must "
+                f"have {a.shape[-1]} rows, but its shape is {b.shape}"
+            )
+        if b.ndim == 1:
+            return Spec(a.shape[:-1], dtype)
+        return Spec((*stack_shape("solve", a, b), *b.shape[-2:]), dtype)
 
     def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
         a, b = xs
-        rows = a if len(a.shape) > 1 else reshape(a, (1, -1))
-        columns = b if len(b.shape) > 1 else reshape(b, (-1, 1))
-        shape = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
-        g = reshape(g, (*shape, rows.shape[-2], columns.shape[-1]))
-        ga = gb = None
+        vector = len(b.shape) == 1
+        column = expand_dims(g, -1) if vector else g
+        gb = solve(matrix_transpose(a), column)
+        ga = None
         if needs[0]:
-            ga = _summed(matmul(g, swapaxes(columns, -1, -2)), rows.shape)
-            ga = reshape(ga, a.shape)
-        if needs[1]:
-            gb = _summed(matmul(swapaxes(rows, -1, -2), g), columns.shape)
-            gb = reshape(gb, b.shape)
-        return ga, gb
+            ga = -matmul(gb, expand_dims(y, -2) if vector else matrix_transpose(y))
+        return ga, squeeze(gb, -1) if vector else gb
 
-    def batch(self, batched: Sequence[bool], a: Any, b: Any) -> Any:
-        vector_a = len(a.shape) - batched[0] == 1
-        vector_b = len(b.shape) - batched[1] == 1
-        if vector_a:
-            a = reshape(a, (*a.shape[:-1], 1, a.shape[-1]))
-        if vector_b:
-            b = reshape(b, (*b.shape, 1))
+    def batch(self, batched: Sequence[bool], *xs: Any) -> Any:
+        a, b = xs
+        vector = len(b.shape) - batched[1] == 1
+        if vector:
+            b = expand_dims(b, -1)
         y = self(*align(batched, (a, b)))
-        if vector_a:
-            y = reshape(y, (*y.shape[:-2], y.shape[-1]))
-        return reshape(y, y.shape[:-1]) if vector_b else y
+        return squeeze(y, -1) if vector else y
 
 
-def _summed(g: Any, shape: tuple[int, ...]) -> Any:
-    return g if g.shape == shape else sum_to(g, shape=shape)
+solve = register(Solve("solve"))
 
 
-matmul = register(MatMul("matmul"))
+class Inv(MatrixOp):
+    """The inverse of each matrix."""
+
+    def compute(self, *arrays: Array) -> Any:
+        return np.linalg.inv(*arrays)
+
+    def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
+        transposed = matrix_transpose(y)
+        return (-matmul(matmul(transposed, g), transposed),)
+
+
+inv = register(Inv("inv"))
+
+
+class Det(MatrixOp):
+    """The determinant of each matrix. Its gradient is the cofactors, also of singular matrices."""
+
+    vjps = (lambda g, y, a: reshape(g, (*g.shape, 1, 1)) * cofactor(a),)
+
+    def compute(self, *arrays: Array) -> Any:
+        return np.linalg.det(*arrays)
+
+    def infer(self, a: Spec) -> Spec:
+        return Spec(a.shape[:-2], self.checked(a))
+
+
+det = register(Det("det"))
+
+
+class Cofactor(MatrixOp):
+    """The cofactors of each matrix: `det(a) * inv(a).T`, and the limit of that if it is singular.
+
+    From the singular values: `a = u s v` has the cofactors `det(u) det(v) u cofactor(s) v`, and
+    those of a diagonal matrix are the products of the other elements. Differentiated, it needs
+    the inverse: a SingularError for singular matrices.
+    """
+
+    def compute(self, *arrays: Array) -> Any:
+        (a,) = arrays
+        if a.size == 0:
+            return np.zeros(a.shape, self.checked(spec_of(a)))
+        u, s, v = np.linalg.svd(a)
+        n = s.shape[-1]
+        others = np.where(np.eye(n, dtype=bool), s.dtype.type(1), s[..., None, :]).prod(axis=-1)
+        sign = np.linalg.det(u) * np.linalg.det(v)
+        return np.matmul(u * (sign[..., None, None] * others[..., None, :]), v)
+
+    def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
+        # y = det(a) i.T with i = inv(a), so dy = tr(i da) y - y da.T i.T.
+        inverse = inv(xs[0])
+        transposed = matrix_transpose(inverse)
+        total = sum(g * y, axis=(-2, -1), keepdims=True)
+        return (total * transposed - matmul(matmul(transposed, matrix_transpose(g)), y),)
+
+
+cofactor: Cofactor = register(Cofactor("cofactor"))
+
+
+class SLogDet(MatrixOp):
+    """The sign of each determinant, and the logarithm of its absolute value (singular: -inf)."""
+
+    multiple = True
+
+    def compute(self, *arrays: Array) -> Any:
+        return tuple(np.linalg.slogdet(*arrays))
+
+    def infer(self, a: Spec) -> tuple[Spec, Spec]:
+        spec = Spec(a.shape[:-2], self.checked(a))
+        return spec, spec
+
+    def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
+        if g[1] is None:  # the sign is constant wherever it is differentiable
+            return (None,)
+        transposed = matrix_transpose(inv(xs[0]))
+        return (reshape(g[1], (*g[1].shape, 1, 1)) * transposed,)
+
+
+_slogdet = register(SLogDet("slogdet"))
+
+
+def slogdet(a: Any) -> tuple[Any, Any]:
+    """Return the sign of the determinant of `a`, and the logarithm of its absolute value."""
+    sign, logarithm = _slogdet(a)
+    return sign, logarithm
+
+
+class Cholesky(MatrixOp):
+    """The lower triangular `l` with `l @ l.T == a`, of the symmetric part `(a + a.T) / 2` of `a`.
+
+    NumPy reads the lower triangle only. Taking the symmetric part instead changes nothing for
+    symmetric matrices, and makes the gradient the symmetric one (Murray 2016, arXiv:1602.07527).
+    """
+
+    def compute(self, *arrays: Array) -> Any:
+        (a,) = arrays
+        return np.linalg.cholesky((a + a.swapaxes(-1, -2)) / 2)
+
+    def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
+        transposed = matrix_transpose(y)
+        n = y.shape[-1]
+        half = (1.0 - 0.5 * np.eye(n)).astype(y.dtype)  # the diagonal counts half
+        inner = tril(matmul(transposed, g)) * half
+        left = solve(transposed, inner)
+        full = matrix_transpose(solve(transposed, matrix_transpose(left)))
+        return ((full + matrix_transpose(full)) * 0.5,)
+
+
+cholesky = register(Cholesky("cholesky"))
