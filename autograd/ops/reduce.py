@@ -35,7 +35,7 @@ class Reduction(Op):
 
     def infer(self, x: Spec, *, axis: Axes, keepdims: bool) -> Spec:
         checked_axes(axis, x.ndim)
-        if not self.of_nothing and any(x.shape[a] == 0 for a in axis):
+        if not self.of_nothing and 0 in [x.shape[a] for a in axis]:
             raise ShapeError(
                 f"{self.name} over axis {axis} of shape {x.shape}: nothing has no {self.name}; "
                 "reduce over axes that are not empty"
