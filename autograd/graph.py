@@ -87,7 +87,7 @@ class Graph:
         self.outputs = outputs
         self.name = name
         self.structure = None
-        self.nodes = _ancestry(outputs.values(), set(inputs.values()))
+        self.nodes = ancestry(outputs.values(), set(inputs.values()))
         self._names: dict[Node, str] | None = None
         self._consumers: dict[Node, list[Node]] | None = None
         self._cache: dict[Any, Any] = {}
@@ -259,7 +259,7 @@ class Graph:
         key = ("select", names)
         if key not in self._cache:
             chosen = {name: self.outputs[name] for name in names}
-            used = set(_ancestry(chosen.values(), set(self.inputs.values())))
+            used = set(ancestry(chosen.values(), set(self.inputs.values())))
             inputs = {name: node for name, node in self.inputs.items() if node in used}
             self._cache[key] = Graph.of(inputs, chosen, self.name)
         selected: Graph = self._cache[key]
@@ -536,7 +536,7 @@ def _named(nodes: Inputs, kind: str) -> dict[str, Node]:
     return result
 
 
-def _ancestry(outputs: Any, inputs: set[Node]) -> tuple[Node, ...]:
+def ancestry(outputs: Any, inputs: set[Node]) -> tuple[Node, ...]:
     """Return all ancestors of `outputs` in the order they were made, not passing `inputs`."""
     seen = set(outputs)
     stack = list(seen)

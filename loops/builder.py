@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autograd.describe import describe, user_line
 from autograd.errors import GraphError, LoopGradError, ShapeError
-from autograd.graph import Graph, unique_name
+from autograd.graph import Graph, ancestry, unique_name
 from autograd.node import NO_ATTRS, OPS, Node, apply, draw_input, seen_from, tensor
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
@@ -205,15 +205,13 @@ class Builder:
                     "feed(branch, value) so that the next step has a value"
                 )
         self._check_length_known()
-        captured = self.scope.captured
-        body = Graph.of(
-            _unique_names([*captured.values(), *self.states, *self.sequences]),
-            {
-                **_unique_names(list(self.states), [self.fed[b] for b in self.states]),
-                **self._collected_names(),
-            },
-            self.name,
-        )
+        outputs = {
+            **_unique_names(list(self.states), [self.fed[b] for b in self.states]),
+            **self._collected_names(),
+        }
+        captured = self._captured_by(outputs.values())
+        ports = [*captured.values(), *self.states, *self.sequences]
+        body = Graph.of(_unique_names(ports), outputs, self.name)
         attrs = {
             "body": body,
             "shared": len(captured),
@@ -243,6 +241,12 @@ class Builder:
                 f"loop '{self.name}' has neither a per-step input nor a length, so how often it "
                 f"runs is not known; use each(xs), or LoopNode('{self.name}', length=8)"
             )
+
+    def _captured_by(self, outputs: Iterable[Node]) -> dict[Node, Node]:
+        """Return the captured values the body needs: what `_moved_out` drew outside is dropped."""
+        captured = self.scope.captured
+        used = set(ancestry(outputs, {*captured.values(), *self.states, *self.sequences}))
+        return {x: port for x, port in captured.items() if port in used}
 
     def _collected_names(self) -> dict[str, Node]:
         taken = {port.name or "" for port in self.states}
