@@ -287,18 +287,16 @@ def backward(output: Node, seed: Any = None, *, keep_graph: bool = False) -> Non
 
 def _fresh(x: Any) -> Node:
     """Return a node to differentiate with respect to: a new leaf, or a link to an outer node."""
-    if isinstance(x, Node):
-        if x.virtual or (x.tracked and not isinstance(x, Parameter)):
-            return apply(OPS["identity"], (x,))
-        value = x._value
-    else:
-        value = copied(x)
-    if value.dtype.kind != "f":
+    if not isinstance(x, Node):
+        x = make_constant(copied(x))
+    if x.dtype.kind != "f":
         raise GradientError(
-            f"cannot differentiate with respect to a {value.dtype} argument; pass floats, for "
+            f"cannot differentiate with respect to a {x.dtype} argument; pass floats, for "
             "example x.astype('float64'), or leave it out of argnums"
         )
-    node: Node = make_leaf(Leaf, "constant", value, None, True, None)
+    if x.virtual or (x.tracked and not isinstance(x, Parameter)):
+        return apply(OPS["identity"], (x,))
+    node: Node = make_leaf(Leaf, "constant", x._value, None, True, None)
     return node
 
 
