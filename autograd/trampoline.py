@@ -26,17 +26,20 @@ def trampoline(task: Any) -> Any:
             if error is None:
                 request = stack[-1].send(result)
             else:
-                pending, error = error, None
-                request = stack[-1].throw(pending)
+                request = stack[-1].throw(error)
         except StopIteration as stop:
             stack.pop()
             result = stop.value
+            error = None
         except BaseException as raised:
             stack.pop()
             error = raised
         else:
             stack.append(request)
-            result = None
+            result = error = None
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame: kept here, that would be a cycle
     return result

@@ -197,16 +197,33 @@ def _drawn(
 ) -> Any:
     leaves, structure = flatten(tuple(operands))
     given = [seen_from(outer, x if isinstance(x, Node) else tensor(x)) for x in leaves]
-    scopes, ports, results, structures = [], [], [], []
-    for number, function in enumerate(functions):
-        scope = Scope(f"{name}.{number}", outer, "branch")
+    scopes = [Scope(f"{name}.{number}", outer, "branch") for number in range(len(functions))]
+    try:
+        bodies, captured, shape = _bodies(functions, structure, given, scopes, name)
+    finally:
+        for scope in scopes:
+            scope.captured = {}  # its ports know their scope: that would be a cycle
+    made = branch(seen_from(outer, index), *given, *captured, **_attrs(bodies))
+    made[0].inputs[0].named(name)
+    return unflatten(shape, list(made))
+
+
+def _bodies(
+    functions: Sequence[Callable[..., Any]],
+    structure: Any,
+    given: Sequence[Node],
+    scopes: Sequence[Scope],
+    name: str,
+) -> tuple[list[Graph], list[Node], Any]:
+    """Return the body of each function, what all of them take besides `given`, and their result."""
+    ports, results, structures = [], [], []
+    for function, scope in zip(functions, scopes, strict=True):
         with drawing(scope):
             own = [draw_input(x.name, x.spec, scope, x.tracked) for x in given]
             result, shape = flatten(function(*unflatten(structure, own)))
             outputs = [
                 seen_from(scope, y if isinstance(y, Node) else tensor(y)) for y in result
             ]
-        scopes.append(scope)
         ports.append(own)
         results.append(outputs)
         structures.append(shape)
@@ -222,10 +239,7 @@ def _drawn(
         entries |= {f"captured_{i}": port for i, port in enumerate(inner)}
         exits = {f"result_{i}": y for i, y in enumerate(outputs)}
         bodies.append(Graph.of(entries, exits, scope.name))
-        scope.captured = {}
-    made = branch(seen_from(outer, index), *given, *captured, **_attrs(bodies))
-    made[0].inputs[0].named(name)
-    return unflatten(structures[0], list(made))
+    return bodies, captured, structures[0]
 
 
 def _check_alike(

@@ -196,8 +196,13 @@ class Builder:
         if context is not None:
             context.__exit__(None, None, None)
         self.state = "closed"
-        if failed:
-            return
+        try:
+            if not failed:
+                self._become_a_loop(node)
+        finally:
+            self._forget()
+
+    def _become_a_loop(self, node: LoopNode) -> None:
         for branch in self.states:
             if branch not in self.fed:
                 raise GraphError(
@@ -233,7 +238,6 @@ class Builder:
             else:
                 index = _position(self.states, what)
             _become(handle, apply(OPS["item"], (node,), {"index": index}))
-        self._forget()
 
     def _check_length_known(self) -> None:
         if self.length is None and not self.sequences:
@@ -256,7 +260,7 @@ class Builder:
         return named
 
     def _forget(self) -> None:
-        """Let go of all but the states' order: a drawn loop must not hold a cycle."""
+        """Let go of all but the states' order: a loop, drawn or failed, must not hold a cycle."""
         self.scope.captured = {}
         self.sequences = {}
         self.fed = {}
