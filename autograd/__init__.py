@@ -41,6 +41,7 @@ from autograd.grad import (
 )
 from autograd.graph import Graph, trace
 from autograd.node import Node, Parameter, constant, input, parameter, tensor
+from autograd.ops import linalg as linalg
 from autograd.ops.activation import (
     elu,
     gelu,
@@ -68,7 +69,7 @@ from autograd.ops.comparison import (
     where,
 )
 from autograd.ops.cumulative import cumprod, cumsum, prod
-from autograd.ops.diagonal import diag, diagonal, trace, tril, triu
+from autograd.ops.diagonal import diag, diagonal, tril, triu
 from autograd.ops.einsum import einsum
 from autograd.ops.elementwise import (
     add,

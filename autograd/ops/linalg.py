@@ -1,4 +1,7 @@
-"""Solutions, inverses, determinants and factors of matrices and stacks of matrices."""
+"""Solutions, inverses, determinants and factors of matrices and stacks of matrices.
+
+`autograd.linalg` is this module; `trace` is found here only, as `autograd.trace` traces functions.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 
 from autograd.errors import DTypeError, LoopGradError, ShapeError
 from autograd.op import Op, register
+from autograd.ops.diagonal import trace as trace
 from autograd.ops.diagonal import tril
 from autograd.ops.elementwise import align
 from autograd.ops.products import matmul, stack_shape
