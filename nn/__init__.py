@@ -1,0 +1,30 @@
+"""Layers, losses and optimizers: trees of named parameters and graphs drawn from them."""
+
+from loops._installation import refuse_foreign_autograd
+
+refuse_foreign_autograd()
+
+from nn import init as init
+from nn.linear import Linear
+from nn.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    half_squared_error,
+    squared_error,
+)
+from nn.module import Module
+from nn.optim import SGD
+from nn.recurrent import RNN, RNNCell
+
+__all__ = [
+    "RNN",
+    "SGD",
+    "Linear",
+    "Module",
+    "RNNCell",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "half_squared_error",
+    "init",
+    "squared_error",
+]
