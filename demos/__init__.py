@@ -1,0 +1,1 @@
+"""Complete programs that show what LoopGrad is for; run one with `python -m demos.<name>`."""
