@@ -30,7 +30,7 @@ from autograd.ops.shape import (
     moveaxis,
     ravel,
 )
-from autograd.spec import Array, Spec, checked_dtype
+from autograd.spec import Array, Spec, checked_dtype, spec_of
 
 Shape = tuple[int, ...]
 
@@ -177,7 +177,11 @@ def _gathered(shape: Shape, common: Shape, axes: Axes, at: int) -> Shape:
     return rest[:at] + common + rest[at:]
 
 
-def _bounds(name: str, shape: Shape, axes: Axes, error: IndexError) -> ShapeError:
+def _misfit(
+    name: str, shape: Shape, indices: Sequence[Array], axes: Axes, error: IndexError
+) -> ShapeError:
+    """Return what is wrong with index arrays that NumPy refused, or raise it."""
+    _checked_indices(name, shape, [spec_of(np.asarray(i)) for i in indices], axes)
     return ShapeError(
         f"{name}: an index array for axes {axes} does not fit shape {shape}: {error}; indices go "
         "from minus the length of the axis to the length less one"
@@ -192,7 +196,7 @@ class Gather(Op):
         try:
             taken = x[key]
         except IndexError as error:
-            raise _bounds("gather", x.shape, axes, error) from None
+            raise _misfit("gather", x.shape, indices, axes, error) from None
         return _shifted(taken, taken.ndim - x.ndim + len(axes), natural, at)
 
     def infer(self, x: Spec, *indices: Spec, axes: Axes, at: int) -> Spec:
@@ -274,7 +278,7 @@ def _flat_targets(indices: Sequence[Array], axes: Axes, shape: Shape) -> tuple[A
         n = shape[a]
         if i.size and not -n <= i.min() <= i.max() < n:
             error = IndexError(f"{i.min()} to {i.max()} for axis {a} of length {n}")
-            raise _bounds("scatter", shape, axes, error)
+            raise _misfit("scatter", shape, indices, axes, error)
         flat = flat * n + np.where(i < 0, i + n, i)
     return np.ravel(flat), np.shape(flat)
 
@@ -310,7 +314,7 @@ class ScatterSet(Op):
         try:
             out[key] = _shifted(v, v.ndim - x.ndim + len(axes), at, natural)
         except IndexError as error:
-            raise _bounds("scatter_set", x.shape, axes, error) from None
+            raise _misfit("scatter_set", x.shape, indices, axes, error) from None
         return out
 
     def infer(self, x: Spec, v: Spec, *indices: Spec, axes: Axes, at: int) -> Spec:

@@ -150,8 +150,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
                 "give fewer"
             )
         axes = (range(rank_a - int(axes), rank_a), range(int(axes)))
-    first = checked_axes(_listed(axes[0]), rank_a)
-    second = checked_axes(_listed(axes[1]), rank_b)
+    first, second = checked_axes(axes[0], rank_a), checked_axes(axes[1], rank_b)
     lengths = tuple(a.shape[i] for i in first)
     if lengths != tuple(b.shape[i] for i in second):
         raise ShapeError(
@@ -166,7 +165,3 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     rows = reshape(permute_dims(a, left + first), (prod(shape_a), count))
     columns = reshape(permute_dims(b, second + right), (count, prod(shape_b)))
     return reshape(matmul(rows, columns), shape_a + shape_b)
-
-
-def _listed(axes: Any) -> Any:
-    return tuple(axes) if isinstance(axes, (range, list, tuple, np.ndarray)) else (axes,)

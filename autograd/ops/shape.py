@@ -29,7 +29,7 @@ def checked_axis(axis: Any, ndim: int) -> int:
 
 def checked_axes(axes: Any, ndim: int) -> Axes:
     """Return `axes` (a number or several, in their order) as numbers >= 0, none of them twice."""
-    numbers = axes if isinstance(axes, (tuple, list, np.ndarray)) else (axes,)
+    numbers = axes if isinstance(axes, (tuple, list, range, np.ndarray)) else (axes,)
     result = tuple(checked_axis(axis, ndim) for axis in numbers)
     if len(set(result)) != len(result):
         raise ShapeError(f"axes {tuple(axes)} name one axis twice; name each once")
