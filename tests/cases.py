@@ -18,6 +18,7 @@ import numpy as np
 import autograd as ag
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.ops.explog import exp_difference
+from autograd.ops.reduce import _count
 
 Sample = Callable[[np.random.Generator], tuple[Any, ...]]
 
@@ -359,7 +360,9 @@ def all_axes(function: Callable[..., Any]) -> Callable[..., Any]:
     def reduced(x: Any, axis: Any, keepdims: bool) -> Any:
         axes = range(x.ndim) if axis is None else np.atleast_1d(axis) % max(x.ndim, 1)
         kept = [i for i in range(x.ndim) if i not in axes]
-        flat = np.moveaxis(x, kept, range(len(kept))).reshape([x.shape[i] for i in kept] + [-1])
+        together = math.prod(x.shape[i] for i in axes)
+        lengths = [*[x.shape[i] for i in kept], together]
+        flat = np.moveaxis(x, kept, range(len(kept))).reshape(lengths)
         shape = [1 if i in axes else n for i, n in enumerate(x.shape)]
         y = function(flat)
         return np.reshape(y, shape) if keepdims else y
@@ -377,7 +380,7 @@ reduction("count", ag.var, np.var, empty=False, label="var")
 reduction("prod", ag.prod, np.prod)
 reduction("max", ag.max, np.max, sample=distinct, empty=False)
 reduction("min", ag.min, np.min, sample=distinct, empty=False)
-reduction("norm", ag.norm, all_axes(lambda x: np.sqrt(np.sum(x * x, -1))), label="of order 2")
+reduction("norm", ag.norm, all_axes(lambda x: np.sqrt(np.sum(x * x, -1))))
 reduction("logsumexp", ag.logsumexp, log_sum_exp, empty=False)
 reduction("any", ag.any, np.any, sample=bools, differentiable=False)
 reduction("all", ag.all, np.all, sample=bools, differentiable=False)
@@ -392,6 +395,8 @@ for shape, axis, keepdims in (((3, 4), 0, False), ((2, 3, 2), (0, 1), True)):
         )
     )
 CASES += [
+    Case("count", lambda x: _count(x, axis=(0, 2)), lambda x: np.asarray(6.0, x.dtype),
+         (floats((2, 5, 3)),), differentiable=False),
     Case("abs", lambda x: ag.norm(x, 0, ord=1), lambda x: np.abs(x).sum(0),
          (floats((3, 2), away=(0.0,)),), label="norm of order 1"),
     Case("max", lambda x: ag.norm(x, 1, ord=np.inf), lambda x: np.abs(x).max(1),
@@ -416,7 +421,7 @@ for name in ("argmax", "argmin"):
                 lambda x, n=name, a=axis, k=keepdims: getattr(np, n)(x, axis=a, keepdims=k),
                 (distinct(shape),),
                 differentiable=False,
-                label=f"{shape} over {axis}",
+                label=f"{shape} over {axis}{' kept' if keepdims else ''}",
             )
         )
 for name in ("cumsum", "cumprod"):
@@ -519,7 +524,7 @@ WRONG += [
     Wrong("cumsum", lambda x: ag.cumsum(x, 1), floats((3,)), ShapeError, "axis 1 does not exist"),
     Wrong("softmax", lambda x: ag.softmax(x, 1), floats((3,)), ShapeError, "axis 1 does not"),
     Wrong("norm", lambda x: ag.norm(x, ord=3), floats((3,)), GraphError, "ord must be 1, 2 or inf"),
-    Wrong("sum", lambda x: ag.var(x, 0, correction=1), floats((1, 3)), ShapeError,
+    Wrong("square", lambda x: ag.var(x, 0, correction=1), floats((1, 3)), ShapeError,
           "var over 1 elements with correction 1 would divide by 0"),
     Wrong("norm", lambda x: ag.std(x, 0), floats((0, 3)), ShapeError, "std over 0 elements"),
     Wrong("clip", ag.clip, floats((3,)), GraphError, "got neither"),

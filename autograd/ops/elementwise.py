@@ -157,13 +157,11 @@ def _constant_scalar(x: Any) -> Any:
 
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     known = _constant_scalar(b)
-    if known is None:
+    if known is None or known == 0:
         # At 0**0, where the rule would say 0 * 0**-1, the gradient is 0. Masking b == 0 alone
         # would be enough here, but not for the mixed second derivative.
         origin = OPS["logical_and"](OPS["equal"](a, 0), OPS["equal"](b, 0))
         return g * (b * power(a, OPS["where"](origin, b, b - 1)))
-    if known == 0:
-        return None
     if known == 1:
         return g
     return 2 * g * a if known == 2 else g * (known * power(a, known - 1))

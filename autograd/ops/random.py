@@ -34,6 +34,13 @@ def _bits(key: Array, count: int, number: int = 0, use: int = _DRAW) -> Array:
     return bits
 
 
+def _check_number(number: Any) -> None:
+    if number.dtype.kind not in "iu":
+        raise DTypeError(
+            f"fold_in takes a whole number beside the key, but got {number.dtype}; pass integers"
+        )
+
+
 def _check_key(name: str, key: Spec | Array) -> None:
     if key.dtype != np.uint64 or key.shape[-1:] != (2,):
         raise DTypeError(
@@ -67,19 +74,18 @@ class RandomFoldIn(Op):
     vjps = (None, None)
 
     def forward(self, key: Array, number: Array) -> Array:
+        number = np.asarray(number)
         _check_key("fold_in", key)
-        shape = np.broadcast_shapes(key.shape[:-1], np.shape(number))
-        numbers = np.broadcast_to(np.asarray(number).astype(np.uint64), shape).ravel()
+        _check_number(number)
+        shape = np.broadcast_shapes(key.shape[:-1], number.shape)
+        numbers = np.broadcast_to(number.astype(np.uint64), shape).ravel()
         flat = np.broadcast_to(key, (*shape, 2)).reshape(-1, 2)
         keys = [_bits(k, 2, i, _FOLD) for k, i in zip(flat, numbers, strict=True)]
         return np.array(keys, np.uint64).reshape(*shape, 2)
 
     def infer(self, key: Spec, number: Spec) -> Spec:
         _check_key("fold_in", key)
-        if number.dtype.kind not in "iu":
-            raise DTypeError(
-                f"fold_in takes a whole number beside the key, but got {number}; pass integers"
-            )
+        _check_number(number)
         try:
             shape = np.broadcast_shapes(key.shape[:-1], number.shape)
         except ValueError:
