@@ -95,9 +95,10 @@ def _drawn_since(outputs: Sequence[Node], serial: int) -> list[Node]:
 
 def _check(node: Node, result: Any, size: int) -> None:
     """Raise a ShapeError where a batch rule does not give the batch of what `infer` promised."""
-    several = type(node.spec) is tuple
-    expected: Any = node.spec if several else (node.spec,)
-    for spec, y in zip(expected, result if several else (result,), strict=True):
+    expected: Any = node.spec
+    several = type(expected) is tuple
+    pairs = zip(expected, result, strict=True) if several else [(expected, result)]
+    for spec, y in pairs:
         if y.shape != (size, *spec.shape) or y.dtype != spec.dtype:
             raise ShapeError(
                 f"the batch rule of op '{node.op.name}' returned {Spec(y.shape, y.dtype)} for a "

@@ -11,6 +11,7 @@ from autograd.check import check_grad
 from autograd.op import Op
 from autograd.ops.elementwise import Elementwise
 from autograd.ops.products import MatMul
+from loops import LoopNode
 
 X = np.random.default_rng(0).standard_normal((3, 3))
 Y = np.random.default_rng(1).standard_normal((3, 3))
@@ -115,6 +116,39 @@ class TestGraphs:
         graph = ag.Graph([n], {"y": n * 1.5})
         with pytest.raises(GradientError, match="no float input and no parameter"):
             check_grad(graph, (np.arange(3),))
+
+
+class TestLoops:
+    def graph(self, op, w):
+        xs = ag.input("xs", (5, 3))
+        with LoopNode("loop") as loop:
+            x = loop.each(xs)
+            h = loop.branch("h", ag.tensor(np.zeros(3)))
+            loop.feed(h, op(ag.matmul(h, w) + x))
+        return ag.Graph([xs], {"h": loop.final(h)})
+
+    def test_to_order_two(self):
+        report = check_grad(self.graph(ag.tanh, ag.parameter("w", Y)), (X[[0, 1, 2, 0, 1]],))
+        assert {d.argument for d in report.derivatives} == {"'xs'", "'w'"}
+        assert report.error < 1e-9
+
+    def test_wrong_rule_in_the_body(self):
+        with pytest.raises(GradientError, match="order 1 by 'xs', 'w' is wrong"):
+            check_grad(self.graph(TANH, ag.parameter("w", Y)), (X[[0, 1, 2, 0, 1]],))
+
+    def test_step_skipped_in_the_gradient(self):
+        steps = iter(range(100))
+        op = unary(np.tanh, lambda g, y, x: g - g * y * y)
+        skipping = self.graph(op, ag.parameter("w", Y))
+        values = (X[[0, 1, 2, 0, 1]],)
+        check_grad(skipping, values, order=1)
+
+        def skip_one(g, y):
+            return np.zeros_like(g) if g.size and next(steps) == 3 else g * (1 - y * y)
+
+        op.vjps = (lambda g, y, x: Elementwise("skip", skip_one, (None, None))(g, y),)
+        with pytest.raises(GradientError, match="order 1 by 'xs', 'w' is wrong"):
+            check_grad(skipping, values, order=1, modes=["vjp"])
 
 
 TANH = unary(np.tanh, lambda g, y, x: (g - g * y * y) * 1.001)

@@ -7,6 +7,7 @@ import autograd as ag
 from autograd import GraphError, ShapeError
 from autograd.op import Op
 from autograd.spec import Spec
+from loops import LoopNode, scan
 
 random = np.random.default_rng(0)
 A = random.standard_normal((5, 3, 4))
@@ -106,6 +107,32 @@ class TestGradients:
             return ag.sum(g * g)
 
         assert ag.check_grad(norm, (B,), order=2).error < 1e-8
+
+
+class TestLoops:
+    def rnn(self, xs, w):
+        h, _ = scan(lambda h, x: (ag.tanh(ag.matmul(h, w) + x), None), ag.tensor(np.zeros(4)), xs)
+        return ag.sum(h * h)
+
+    def test_loop_inside_vmap(self):
+        w = random.standard_normal((4, 4))
+        y = ag.vmap(self.rnn, (0, None))(A, w).value
+        np.testing.assert_allclose(y, looped(self.rnn, (0, None), A, w), rtol=1e-13)
+        g = ag.vmap(ag.grad(self.rnn, 1), (0, None))(A, w).value
+        np.testing.assert_allclose(g[3], ag.grad(self.rnn, 1)(A[3], w).value, rtol=1e-12)
+        assert ag.check_grad(ag.vmap(self.rnn, (0, None)), (A, w)).error < 1e-8
+
+    def test_vmap_inside_a_loop(self):
+        x, k = ag.input("x", (5, 4)), ag.input("k", (4,))
+        with LoopNode("loop", length=3) as loop:
+            h = loop.branch("h", x)
+            loop.feed(h, ag.vmap(lambda row: ag.tanh(row * k))(h))
+        graph = ag.Graph([x, k], {"h": loop.final(h)})
+        expected = A[:, 0]
+        for _ in range(3):
+            expected = np.tanh(expected * B[:, 0])
+        np.testing.assert_allclose(graph.run(x=A[:, 0], k=B[:, 0])["h"], expected, rtol=1e-14)
+        assert ag.check_grad(graph, (A[:, 0], B[:, 0])).error < 1e-8
 
 
 class TestNesting:
