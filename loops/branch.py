@@ -11,7 +11,7 @@ from autograd.describe import describe, located
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.execute.reference import steps
 from autograd.grad import pull_back
-from autograd.graph import Graph
+from autograd.graph import Graph, unique_name
 from autograd.node import Node, constant, draw_input, seen_from, tensor
 from autograd.op import Exit, Op, Port, register
 from autograd.scope import Scope, current_state, drawing
@@ -149,7 +149,9 @@ def _body_gradient(body: Graph, wanted: Sequence[int], given: Sequence[int]) -> 
             constant(np.zeros(x.shape, x.dtype)) if grad is None else grad
             for x, grad in zip(wrt, grads, strict=True)
         ]
-    names = dict(zip([*body.inputs, *[f"g_{i}" for i in given]], [*inputs, *seeds], strict=True))
+    names = dict(zip(body.inputs, inputs, strict=True))
+    taken = set(names)
+    names |= {unique_name(f"g_{i}", taken): seed for i, seed in zip(given, seeds, strict=True)}
     results = {f"grad_{i}": grad for i, grad in zip(wanted, full, strict=True)}
     return Graph.of(names, results, scope.name)
 
@@ -177,6 +179,8 @@ def switch(
             f"{name} chooses by a bool or integer scalar, but got {describe(node)}; compare first, "
             "for example x.sum() > 0"
         )
+    if not functions:
+        raise GraphError(f"{name} got no functions to choose from; pass at least one")
     outer = current_state().scope
     if not node.virtual and outer is None:
         number = int(node)
@@ -221,6 +225,11 @@ def _bodies(
         with drawing(scope):
             own = [draw_input(x.name, x.spec, scope, x.tracked) for x in given]
             result, shape = flatten(function(*unflatten(structure, own)))
+            if not result or any(y is None for y in result):
+                raise GraphError(
+                    f"function {scope.name.rpartition('.')[2]} of {name} must return a value, or a "
+                    f"tree of values, but returned {unflatten(shape, result)!r}"
+                )
             outputs = [
                 seen_from(scope, y if isinstance(y, Node) else tensor(y)) for y in result
             ]
