@@ -138,17 +138,16 @@ class TestLoops:
 
     def test_step_skipped_in_the_gradient(self):
         steps = iter(range(100))
-        op = unary(np.tanh, lambda g, y, x: g - g * y * y)
-        skipping = self.graph(op, ag.parameter("w", Y))
-        values = (X[[0, 1, 2, 0, 1]],)
-        check_grad(skipping, values, order=1)
 
         def skip_one(g, y):
             return np.zeros_like(g) if g.size and next(steps) == 3 else g * (1 - y * y)
 
-        op.vjps = (lambda g, y, x: Elementwise("skip", skip_one, (None, None))(g, y),)
+        skipping = Elementwise("skip", skip_one, (None, None))
+        graph = self.graph(unary(np.tanh, lambda g, y, x: skipping(g, y)), ag.parameter("w", Y))
         with pytest.raises(GradientError, match="order 1 by 'xs', 'w' is wrong"):
-            check_grad(skipping, values, order=1, modes=["vjp"])
+            check_grad(graph, (X[[0, 1, 2, 0, 1]],), order=1, modes=["vjp"])
+        steps = iter(range(10, 10_000))
+        check_grad(graph, (X[[0, 1, 2, 0, 1]],), order=1, modes=["vjp"])
 
 
 TANH = unary(np.tanh, lambda g, y, x: (g - g * y * y) * 1.001)
