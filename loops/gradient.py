@@ -138,77 +138,128 @@ def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool,
     with drawing(scope):
         inputs = [draw_input(name, x.spec, scope) for name, x in body.inputs.items()]
         outputs = body.inline(inputs)
-    shared, states, slices = ports.split(inputs)
-    next_states, collected = ports.split_outputs(outputs)
-    g_states, g_collected = ports.split_outputs(given)
-    targets = {x for x, need in zip(inputs, needs, strict=True) if need and x.tracked}
-    _add_states(targets, states, next_states)
-    wrt = [x for x in inputs if x in targets]
-    live = [i for i, state in enumerate(states) if state in targets]
-    sources = [i for i, here in enumerate(g_collected) if here and collected[i].tracked]
-    carried = [i for i in live if g_states[i]]
-
-    # A state carries a gradient if its final value was given one, or if a later step's use of it
-    # has one, which may in turn depend on what is carried.
-    while True:
-        heads = [*[next_states[i] for i in carried], *[collected[i] for i in sources]]
-        seeds = [draw_input(f"g_{node.name or 'out'}", node.spec, scope) for node in heads]
-        with drawing(scope):
-            grads, _ = yield pull_back(heads, seeds, wrt, True)
-        found = {x: g for x, g in zip(wrt, grads, strict=True) if g is not None}
-        grown = [i for i in live if i in carried or states[i] in found]
-        if grown == carried:
-            break
-        carried = grown
-    accumulated = [i for i, x in enumerate(shared) if x in found]
-    outgoing = [i for i, x in enumerate(slices) if x in found]
-    if not carried and not accumulated and not outgoing:
-        return None
-
-    with drawing(scope):
-        totals = [draw_input(f"sum_{shared[i].name}", shared[i].spec, scope) for i in accumulated]
-        results = {f"g_{states[i].name}": _or_zeros(found, states[i]) for i in carried}
-        for i, total in zip(accumulated, totals, strict=True):
-            results[f"sum_{shared[i].name}"] = total + found[shared[i]]
-        results |= {f"each_g_{slices[i].name}": found[slices[i]] for i in outgoing}
-    incoming = {*seeds, *totals}
-    read = _read_going_back([*results.values()], incoming, set(shared))
-    if any(x.ndim >= MAX_AXES for x in read):
-        read = _ports_read([*results.values()], incoming)
-    used = [i for i, x in enumerate(shared) if x in set(read)]
-    each = [i for i, x in enumerate(slices) if x in set(read)]
-    residuals = [x for x in read if x not in {*shared, *slices}]
-    if slices and not (residuals or each or sources):
-        each = [0]  # read or not, it says how long the gradient loop runs
-    cut = {f"shared_{i}": shared[i] for i in used}
-    cut |= {f"seed_{i}": x for i, x in enumerate(seeds[: len(carried)])}
-    cut |= {f"sum_{i}": x for i, x in enumerate(totals)}
-    cut |= {f"saved_{i}": x for i, x in enumerate(residuals)}
-    cut |= {f"each_{i}": slices[i] for i in each}
-    cut |= {f"out_{i}": x for i, x in enumerate(seeds[len(carried) :])}
-    stacked = {x: ports.states + i for i, x in reversed(list(enumerate(collected)))}
-    extra = [x for x in residuals if x not in stacked]
-    stacked |= {x: len(outputs) + i for i, x in enumerate(extra)}
-    names = dict(zip(body.outputs, outputs, strict=True))
-    taken = set(names)
-    names |= {unique_name("saved", taken): x for x in extra}
-    entries = dict(zip(body.inputs, inputs, strict=True))
-    return Plan(
-        saving=Graph.of(entries, names, body.name) if extra else None,
-        backward=_on_ports_of_its_own(cut, results, f"{body.name}_grad"),
-        residuals=tuple(stacked[x] for x in residuals),
-        shared=tuple(used),
-        each=tuple(each),
-        carried=tuple(carried),
-        accumulated=tuple(accumulated),
-        collected=tuple(sources),
-        slices=tuple(outgoing),
+    vjp = BodyVjp(
+        scope,
+        ports,
+        dict(zip(body.inputs, inputs, strict=True)),
+        dict(zip(body.outputs, outputs, strict=True)),
     )
+    yield vjp.differentiate(needs, given)
+    return vjp.plan(body.name) if vjp.found else None
 
 
-def _add_states(
-    targets: set[Node], states: Sequence[Node], next_states: Sequence[Node]
-) -> None:
+class BodyVjp:
+    """The vjp of a body, drawn on fresh inputs, and its division into what goes which way."""
+
+    def __init__(
+        self, scope: Scope, ports: Ports, inputs: dict[str, Node], outputs: dict[str, Node]
+    ) -> None:
+        self.scope = scope
+        self.ports = ports
+        self.inputs = inputs
+        self.outputs = outputs
+        self.shared, self.states, self.slices = ports.split([*inputs.values()])
+        self.next_states, self.collected = ports.split_outputs([*outputs.values()])
+        self.carried: list[int] = []
+        self.sources: list[int] = []
+        self.seeds: dict[str, Node] = {}
+        self.found: dict[Node, Node] = {}
+
+    def differentiate(self, needs: Sequence[bool], given: Sequence[bool]) -> Task:
+        """Find the gradient of each input that needs one, given those of some outputs.
+
+        A state carries a gradient if its final value was given one, or if a later step's use of
+        it has one, which may in turn depend on what is carried.
+        """
+        g_states, g_collected = self.ports.split_outputs(given)
+        targets = {
+            x for x, need in zip(self.inputs.values(), needs, strict=True) if need and x.tracked
+        }
+        _add_states(targets, self.states, self.next_states)
+        wrt = [x for x in self.inputs.values() if x in targets]
+        live = [i for i, state in enumerate(self.states) if state in targets]
+        self.sources = [
+            i for i, here in enumerate(g_collected) if here and self.collected[i].tracked
+        ]
+        carried = [i for i in live if g_states[i]]
+        while True:
+            heads = {f"g_{self.states[i].name}": self.next_states[i] for i in carried}
+            names = list(self.outputs)[self.ports.states :]
+            taken = set(heads)
+            for i in self.sources:
+                heads[unique_name(f"g_{names[i]}", taken)] = self.collected[i]
+            self.seeds = {
+                name: draw_input(name, node.spec, self.scope) for name, node in heads.items()
+            }
+            with drawing(self.scope):
+                grads, _ = yield pull_back([*heads.values()], [*self.seeds.values()], wrt, True)
+            found = {x: g for x, g in zip(wrt, grads, strict=True) if g is not None}
+            grown = [i for i in live if i in carried or self.states[i] in found]
+            if grown == carried:
+                self.carried, self.found = carried, found
+                return
+            carried = grown
+
+    def plan(self, name: str) -> Plan:
+        """Return the two bodies: what can be computed going forward, and the rest."""
+        accumulated = [i for i, x in enumerate(self.shared) if x in self.found]
+        outgoing = [i for i, x in enumerate(self.slices) if x in self.found]
+        sums = {f"sum_{self.shared[i].name}": self.shared[i] for i in accumulated}
+        with drawing(self.scope):
+            totals = {key: draw_input(key, x.spec, self.scope) for key, x in sums.items()}
+            results = {
+                f"g_{self.states[i].name}": _or_zeros(self.found, self.states[i])
+                for i in self.carried
+            }
+            results |= {key: totals[key] + self.found[x] for key, x in sums.items()}
+            results |= {
+                f"each_g_{self.slices[i].name}": self.found[self.slices[i]] for i in outgoing
+            }
+        incoming = {*self.seeds.values(), *totals.values()}
+        read = _read_going_back([*results.values()], incoming, set(self.shared))
+        if any(x.ndim >= MAX_AXES for x in read):
+            read = _ports_read([*results.values()], incoming)
+        used = [i for i, x in enumerate(self.shared) if x in set(read)]
+        each = [i for i, x in enumerate(self.slices) if x in set(read)]
+        residuals = [x for x in read if x not in {*self.shared, *self.slices}]
+        if self.slices and not (residuals or each or self.sources):
+            each = [0]  # read or not, it says how long the gradient loop runs
+        saving, positions = self._saving(residuals, name)
+        seeds = list(self.seeds.items())
+        cut = [(str(self.shared[i].name), self.shared[i]) for i in used]
+        cut += seeds[: len(self.carried)]
+        cut += totals.items()
+        cut += [(saving.names[x], x) for x in residuals]
+        cut += [(str(self.slices[i].name), self.slices[i]) for i in each]
+        cut += seeds[len(self.carried) :]
+        taken: set[str] = set()
+        return Plan(
+            saving=saving if len(saving.outputs) > len(self.outputs) else None,
+            backward=_on_ports_of_its_own(
+                {unique_name(key, taken): x for key, x in cut}, results, f"{name}_grad"
+            ),
+            residuals=positions,
+            shared=tuple(used),
+            each=tuple(each),
+            carried=tuple(self.carried),
+            accumulated=tuple(accumulated),
+            collected=tuple(self.sources),
+            slices=tuple(outgoing),
+        )
+
+    def _saving(self, residuals: Sequence[Node], name: str) -> tuple[Graph, tuple[int, ...]]:
+        """Return the body that collects `residuals` too, and their positions in its outputs."""
+        outputs = dict(self.outputs)
+        position = {x: self.ports.states + i for i, x in reversed(list(enumerate(self.collected)))}
+        taken = set(outputs)
+        for x in residuals:
+            if x not in position:
+                position[x] = len(outputs)
+                outputs[unique_name("saved", taken)] = x
+        return Graph.of(self.inputs, outputs, name), tuple(position[x] for x in residuals)
+
+
+def _add_states(targets: set[Node], states: Sequence[Node], next_states: Sequence[Node]) -> None:
     """Add to `targets` the float states that, some steps on, depend on one of them."""
     while True:
         reached = _reached_from(targets, next_states)
@@ -243,9 +294,7 @@ def _ancestors(heads: Sequence[Node]) -> list[Node]:
     return sorted(seen, key=lambda node: node.serial)
 
 
-def _read_going_back(
-    results: Sequence[Node], incoming: set[Node], shared: set[Node]
-) -> list[Node]:
+def _read_going_back(results: Sequence[Node], incoming: set[Node], shared: set[Node]) -> list[Node]:
     """Return what nodes that depend on `incoming` read of nodes that do not, in order.
 
     What depends on shared values only is computed again, and so are mere views: they are not
