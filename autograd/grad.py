@@ -74,6 +74,7 @@ def _ancestors(outputs: Iterable[Node], stop: set[Node]) -> tuple[list[Node], bo
     seen = {node for node in outputs if node.tracked}
     stack = list(seen)
     foreign = False
+    computed = not any(node.virtual for node in seen)  # a virtual graph is run with what holds then
     while stack:
         node = stack.pop()
         if node in stop:
@@ -91,7 +92,7 @@ def _ancestors(outputs: Iterable[Node], stop: set[Node]) -> tuple[list[Node], bo
             if x.tracked and x not in seen:
                 seen.add(x)
                 stack.append(x)
-            if type(x) is Parameter and x.assigned > node.serial:
+            if computed and type(x) is Parameter and x.assigned > node.serial:
                 raise GradientError(
                     f"parameter '{x.name}' was given a new value after {describe(node)} was "
                     "computed from the old one, so its gradient would be wrong; call backward() "

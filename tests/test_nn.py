@@ -680,3 +680,12 @@ def test_layers_losses_and_sgd_learn_to_count_ones():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.05 < losses[0]
+
+
+def test_a_graph_can_be_differentiated_after_its_parameters_were_trained():
+    layer = nn.Linear(2, 1, rng=0)
+    graph = ag.trace(lambda x: layer(x).sum(), (3, 2))
+    layer.weight.value = layer.weight.value + 1.0
+    x = RNG(1).normal(size=(3, 2))
+    g = graph.grad().run(x=x)["grad_weight"]
+    np.testing.assert_allclose(g[0], x.sum(axis=0), rtol=1e-14)
