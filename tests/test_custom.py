@@ -278,7 +278,6 @@ class TestErrors:
         assert len(calls) == 1
 
     def test_cannot_be_saved(self, tmp_path):
-        pytest.importorskip("autograd.export.json")
         for f in (dead_zone, ag.custom_vjp(np.tanh)):  # the second has the name of a real op
             graph = ag.trace(f, (4,))
             with pytest.raises(ag.LoopGradError, match=f"'{f.name}'"):
