@@ -178,9 +178,7 @@ CASES.append(
         "remainder",
         ag.remainder,
         np.remainder,
-        tuple(
-            beside(floats(a, low=3.1, high=3.9), floats(b, low=1.1, high=1.4)) for a, b in PAIRS
-        ),
+        tuple(beside(floats(a, low=3.1, high=3.9), floats(b, low=1.1, high=1.4)) for a, b in PAIRS),
     )
 )
 unary("negative", ag.negative, np.negative)

@@ -1,4 +1,4 @@
-"""Large, small and extreme arguments: exact values against 50 digits, finite gradients, no warnings.
+"""Large and small arguments: values against 50 digits, finite gradients, no warnings.
 
 (Warnings are errors in this suite. What underflows to 0 is not an error of ours: see
 `docs/conventions.md`.)

@@ -63,9 +63,7 @@ def _leaky_relu(x: Array, *, slope: float) -> Any:
 
 
 _leaky_relu_op = register(
-    Elementwise(
-        "leaky_relu", _leaky_relu, (lambda g, y, x, slope: where(x > 0, g, slope * g),)
-    )
+    Elementwise("leaky_relu", _leaky_relu, (lambda g, y, x, slope: where(x > 0, g, slope * g),))
 )
 
 

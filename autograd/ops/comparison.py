@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograd.ops.elementwise import elementwise
+from autograd.ops.elementwise import Elementwise, elementwise
 
 equal = elementwise("equal", np.equal, None, None, doc="a == b")
 not_equal = elementwise("not_equal", np.not_equal, None, None, doc="a != b")
@@ -26,9 +26,9 @@ logical_not = elementwise("logical_not", np.logical_not, None, doc="not x")
 
 isnan = elementwise("isnan", np.isnan, None, doc="True where x is NaN")
 isinf = elementwise("isinf", np.isinf, None, doc="True where x is infinite")
-isfinite = elementwise("isfinite", np.isfinite, None, doc="True where x is neither NaN nor infinite")
+isfinite = elementwise("isfinite", np.isfinite, None, doc="True where x is neither")
 
-where = elementwise(
+where: Elementwise = elementwise(
     "where",
     np.where,
     None,

@@ -13,7 +13,7 @@ import numpy as np
 
 from autograd.op import Op, register
 from autograd.ops.comparison import where
-from autograd.ops.reduce import Axes, Reduction, normalized, restored
+from autograd.ops.reduce import Axes, Fold, normalized, restored
 from autograd.ops.shape import checked_axis, permute_dims, reshape, roll
 from autograd.spec import Array, Spec
 
@@ -87,7 +87,7 @@ class CumProd(Cumulative):
         return np.cumprod(x, axis)
 
 
-_cumsum = register(CumSum("cumsum"))
+_cumsum: CumSum = register(CumSum("cumsum"))
 _cumprod = register(CumProd("cumprod"))
 
 
@@ -101,11 +101,10 @@ def cumprod(x: Any, axis: int | None = None, reverse: bool = False) -> Any:
     return _cumprod.public(x, axis, reverse)
 
 
-class Prod(Reduction):
+class Prod(Fold):
     """The product over axes; the product of nothing is 1."""
 
-    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
-        return np.multiply.reduce(x, axis=axis, keepdims=keepdims)
+    ufunc = np.multiply
 
     def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
         x, axis = xs[0], attrs["axis"]

@@ -26,7 +26,7 @@ class Elementwise(Op):
 
     def __init__(self, name: str, forward: Any, vjps: tuple[Rule | None, ...] = (), doc: str = ""):
         super().__init__(name)
-        self.forward = forward
+        self.forward = forward  # type: ignore[method-assign]
         self.vjps = vjps  # type: ignore[misc]
         self.__doc__ = doc
 

@@ -1,4 +1,4 @@
-"""Functions with kinks, ties and steps. `docs/conventions.md` says which gradient each has there."""
+"""Functions with kinks, ties and steps; `docs/conventions.md` says their gradients there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ abs = elementwise(
     lambda g, y, x: g * sign(x),
     doc="The absolute value of x; its gradient at 0 is 0",
 )
-sign = elementwise("sign", np.sign, None, doc="-1, 0 or 1; a step function: its gradient is zero")
+sign: Elementwise = elementwise(
+    "sign", np.sign, None, doc="-1, 0 or 1; a step function: its gradient is zero"
+)
 floor = elementwise("floor", np.floor, None, doc="The next whole number below; gradient zero")
 ceil = elementwise("ceil", np.ceil, None, doc="The next whole number above; gradient zero")
 round = elementwise(

@@ -80,7 +80,7 @@ class RandomFoldIn(Op):
         shape = np.broadcast_shapes(key.shape[:-1], number.shape)
         numbers = np.broadcast_to(number.astype(np.uint64), shape).ravel()
         flat = np.broadcast_to(key, (*shape, 2)).reshape(-1, 2)
-        keys = [_bits(k, 2, i, _FOLD) for k, i in zip(flat, numbers, strict=True)]
+        keys = [_bits(k, 2, int(i), _FOLD) for k, i in zip(flat, numbers, strict=True)]
         return np.array(keys, np.uint64).reshape(*shape, 2)
 
     def infer(self, key: Spec, number: Spec) -> Spec:

@@ -58,13 +58,21 @@ def restored(reduced: Any, x: Any, axis: Axes) -> Any:
     return reshape(reduced, tuple(1 if i in axis else n for i, n in enumerate(x.shape)))
 
 
-class Sum(Reduction):
-    """The sum over axes; the sum of nothing is 0."""
+class Fold(Reduction):
+    """A reduction by a NumPy ufunc of two arguments."""
 
-    vjps = (lambda g, y, x, axis, keepdims: broadcast_to(restored(g, x, axis), x.shape),)
+    ufunc: ClassVar[Any]
 
     def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+        return self.ufunc.reduce(x, axis=axis, keepdims=keepdims)
+
+
+class Sum(Fold):
+    """The sum over axes; the sum of nothing is 0."""
+
+    ufunc = np.add
+
+    vjps = (lambda g, y, x, axis, keepdims: broadcast_to(restored(g, x, axis), x.shape),)
 
 
 _sum = register(Sum("sum"))
@@ -85,7 +93,7 @@ class Mean(Reduction):
     )
 
     def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
-        return np.add.reduce(x, axis=axis, keepdims=keepdims) / product(x.shape[a] for a in axis)
+        return _sum.forward(x, axis=axis, keepdims=keepdims) / product(x.shape[a] for a in axis)
 
 
 _mean = register(Mean("mean"))
@@ -122,24 +130,20 @@ def _extreme(g: Any, y: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
     return restored(g, x, axis) * (hits / _sum(hits, axis=axis, keepdims=True))
 
 
-class Max(Reduction):
+class Max(Fold):
     """The largest element over axes; equal ones share the gradient."""
 
+    ufunc = np.maximum
     vjps = (_extreme,)
     of_nothing = False
 
-    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
-        return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
 
-
-class Min(Reduction):
+class Min(Fold):
     """The smallest element over axes; equal ones share the gradient."""
 
+    ufunc = np.minimum
     vjps = (_extreme,)
     of_nothing = False
-
-    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
-        return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
 
 
 _max = register(Max("max"))
@@ -157,7 +161,7 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 class Norm(Reduction):
-    """The Euclidean length over axes, scaled so that no square overflows. Its gradient at 0 is 0."""
+    """The Euclidean length over axes, scaled so that no square overflows; gradient 0 at 0."""
 
     @np.errstate(under="ignore")  # squares that vanish beside the largest
     def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
@@ -219,26 +223,22 @@ def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
     return norms / sqrt(_count(x, axis=axes) - correction)
 
 
-class Any_(Reduction):
+class AnyTrue(Fold):
     """Whether any element over axes is true."""
 
+    ufunc = np.logical_or
     vjps = (None,)
 
-    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
-        return np.logical_or.reduce(x, axis=axis, keepdims=keepdims)
 
-
-class All(Reduction):
+class AllTrue(Fold):
     """Whether all elements over axes are true."""
 
+    ufunc = np.logical_and
     vjps = (None,)
 
-    def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
-        return np.logical_and.reduce(x, axis=axis, keepdims=keepdims)
 
-
-_any = register(Any_("any"))
-_all = register(All("all"))
+_any = register(AnyTrue("any"))
+_all = register(AllTrue("all"))
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:

@@ -80,9 +80,7 @@ class Softmax(Op):
 class LogSoftmax(Softmax):
     """log(softmax(x)) over axes, exact where softmax is 0."""
 
-    vjps = (
-        lambda g, y, x, axis: g - softmax(x, axis) * _sum(g, axis=axis, keepdims=True),
-    )
+    vjps = (lambda g, y, x, axis: g - softmax(x, axis) * _sum(g, axis=axis, keepdims=True),)
 
     @np.errstate(under="ignore", invalid="ignore", divide="ignore")
     def forward(self, x: Array, *, axis: Axes) -> Any:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from autograd.ops.comparison import equal, where
-from autograd.ops.elementwise import elementwise, sqrt
+from autograd.ops.elementwise import Elementwise, elementwise, sqrt
 
 sin = elementwise("sin", np.sin, lambda g, y, x: g * cos(x), doc="Sine of x")
-cos = elementwise("cos", np.cos, lambda g, y, x: -g * sin(x), doc="Cosine of x")
+cos: Elementwise = elementwise("cos", np.cos, lambda g, y, x: -g * sin(x), doc="Cosine of x")
 tan = elementwise("tan", np.tan, lambda g, y, x: g + g * y * y, doc="Tangent of x")
 
 
@@ -66,7 +66,9 @@ arctan2 = elementwise(
 )
 
 sinh = elementwise("sinh", np.sinh, lambda g, y, x: g * cosh(x), doc="Hyperbolic sine of x")
-cosh = elementwise("cosh", np.cosh, lambda g, y, x: g * sinh(x), doc="Hyperbolic cosine of x")
+cosh: Elementwise = elementwise(
+    "cosh", np.cosh, lambda g, y, x: g * sinh(x), doc="Hyperbolic cosine of x"
+)
 tanh = elementwise(
     "tanh", np.tanh, lambda g, y, x: g - g * y * y, doc="Hyperbolic tangent of x, in (-1, 1)"
 )
