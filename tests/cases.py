@@ -297,9 +297,9 @@ CASES.append(
     Case("logical_not", ag.logical_not, np.logical_not, (bools((2, 3)),), differentiable=False)
 )
 odd = [[np.nan, 1.0], [np.inf, -np.inf]]
-for test in (np.isnan, np.isinf, np.isfinite):
-    name = test.__name__
-    CASES.append(Case(name, getattr(ag, name), test, (exactly(odd),), differentiable=False))
+for is_it in (np.isnan, np.isinf, np.isfinite):
+    name = is_it.__name__
+    CASES.append(Case(name, getattr(ag, name), is_it, (exactly(odd),), differentiable=False))
 CASES.append(
     Case(
         "where",

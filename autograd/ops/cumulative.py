@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod as product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,11 +21,10 @@ from autograd.spec import Array, Spec
 class Cumulative(Op):
     """Base of running reductions: attrs `axis` (not negative), and `reverse` to run backwards."""
 
-    def accumulate(self, x: Array, axis: int) -> Array:
-        """Return the running result from the front."""
-        raise NotImplementedError
+    accumulate: ClassVar[Any]
+    """NumPy's function of (array, axis) that runs from the front."""
 
-    def forward(self, x: Array, *, axis: int, reverse: bool) -> Array:
+    def forward(self, x: Array, *, axis: int, reverse: bool) -> Any:
         if reverse:
             return np.flip(self.accumulate(np.flip(x, axis), axis), axis)
         return self.accumulate(x, axis)
@@ -49,8 +48,7 @@ class CumSum(Cumulative):
 
     vjps = (lambda g, y, x, axis, reverse: _cumsum(g, axis=axis, reverse=not reverse),)
 
-    def accumulate(self, x: Array, axis: int) -> Array:
-        return np.cumsum(x, axis)
+    accumulate = staticmethod(np.cumsum)
 
 
 def _shifted(x: Any, by: int, axis: int, fill: float) -> Any:
@@ -83,8 +81,7 @@ class CumProd(Cumulative):
 
     vjps = (_cumprod_rule,)
 
-    def accumulate(self, x: Array, axis: int) -> Array:
-        return np.cumprod(x, axis)
+    accumulate = staticmethod(np.cumprod)
 
 
 _cumsum: CumSum = register(CumSum("cumsum"))
