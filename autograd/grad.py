@@ -177,8 +177,10 @@ def walk(
 
 def _add_part(cotangents: dict[Node, Any], source: Node, index: int, g: Any) -> None:
     """Add `g` to the gradient of output `index` of `source`, a node with several outputs."""
-    width = len(source._spec if source._value is None else source._value)
-    parts = cotangents.setdefault(source, [None] * width)
+    parts = cotangents.get(source)
+    if parts is None:
+        width = len(source._spec if source._value is None else source._value)
+        parts = cotangents[source] = [None] * width
     parts[index] = _add(parts[index], g)
 
 
