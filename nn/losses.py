@@ -15,15 +15,13 @@ from autograd.node import Node
 def squared_error(prediction: Any, target: Any, reduction: str = "mean") -> Node:
     """Return (prediction - target)^2, reduced by "mean", "sum" or "none"."""
     prediction, target = _checked(prediction, target)
-    error = prediction - target
-    return _reduced(error * error, reduction)
+    return _reduced(ag.square(prediction - target), reduction)
 
 
 def half_squared_error(prediction: Any, target: Any, reduction: str = "mean") -> Node:
     """Return (prediction - target)^2 / 2, whose gradient is prediction - target."""
     prediction, target = _checked(prediction, target)
-    error = prediction - target
-    return _reduced(0.5 * error * error, reduction)
+    return 0.5 * _reduced(ag.square(prediction - target), reduction)
 
 
 def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Node:
