@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from autograd.describe import describe, located, put_in_front, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
+from autograd.methods import ArrayMethods
 from autograd.scope import STATE, Scope, State, current_state
 from autograd.spec import Array, Spec, checked_dtype, make_spec, spec_of
 
@@ -41,7 +42,7 @@ class _Released(tuple[()]):
 RELEASED: Any = _Released()
 
 
-class Node:
+class Node(ArrayMethods):
     """One application of an op, or a leaf. Operators and NumPy functions on it make new nodes."""
 
     __slots__ = (

@@ -132,6 +132,14 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
     return parts
 
 
+def sections_of(x: Any, sections: Any, axis: int) -> Any:
+    """Return where to cut `x` into as many nearly equal parts as `sections` says."""
+    if not isinstance(sections, (int, np.integer)):
+        return sections
+    each, more = divmod(x.shape[checked_axis(axis, len(x.shape))], int(sections))
+    return [i * each + min(i, more) for i in range(1, int(sections))]
+
+
 class Pad(Op):
     """`widths[i]` = (before, after) elements of `value` added along axis `i`."""
 
