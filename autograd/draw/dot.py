@@ -7,8 +7,10 @@ or a script is ever used. So no name can be more than a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from autograd.draw.picture import Arrow, Box, Frame, Picture, picture_of, short
@@ -17,6 +19,7 @@ from autograd.draw.style import (
     BACKWARD,
     BACKWARD_FRAMES,
     BOXES,
+    DOORS,
     FONT,
     FRAMES,
     LATE,
@@ -54,17 +57,41 @@ class Source:
     """
 
     first: str
-    late: str
+    late: tuple[tuple[int, int, str], ...]
+    """Tail, head and attributes of each late arrow."""
 
     @property
     def text(self) -> str:
         """The whole source."""
-        return with_late(self.first, self.late)
+        return _with_statements(self.first, [_late(*arrow) for arrow in self.late])
+
+    def continued(self, laid_out: str) -> str:
+        """Return `laid_out`, which is `first` with positions, and the late arrows in it.
+
+        Each leaves and arrives at the side that faces the other end, clear of the arrows that
+        run down between the same boxes.
+        """
+        across = {int(m[1]): float(m[2]) for m in _POSITION.finditer(laid_out)}
+        lines = []
+        for tail, head, attrs in self.late:
+            away = across.get(head, 0.0) - across.get(tail, 0.0)
+            if 'class="step"' in attrs:
+                sides = ("e", "w")
+            else:
+                sides = ("w", "w") if away <= 0 else ("e", "e")
+            lines.append(_late(tail, head, f"{attrs}, tailport={sides[0]}, headport={sides[1]}"))
+        return _with_statements(laid_out, lines)
 
 
-def with_late(first: str, late: str) -> str:
-    """Return DOT source `first`, laid out or not, with more statements at its end."""
-    return first[: first.rindex("}")] + late + "}\n"
+_POSITION = re.compile(r"^\s*n(\d+)\s*\[[^\]]*?pos=\"([-\d.]+),", re.MULTILINE)
+
+
+def _late(tail: int, head: int, attrs: str) -> str:
+    return f"  n{tail} -> n{head} [{attrs}];\n"
+
+
+def _with_statements(text: str, lines: Iterable[str]) -> str:
+    return f"{text[: text.rindex('}')]}{''.join(lines)}}}\n"
 
 
 def source_of(picture: Picture, direction: str = "down", legend: bool = False) -> Source:
@@ -76,11 +103,14 @@ def source_of(picture: Picture, direction: str = "down", legend: bool = False) -
     first = [*_head(picture, _DIRECTIONS[direction]), *_nested(picture), *_columns(picture)]
     late = []
     for number, arrow in enumerate(picture.arrows):
-        lines = late if arrow.kind in LATE else first
-        lines.append(_arrow(arrow, number, picture))
+        attrs = _arrow(arrow, number, picture)
+        if arrow.kind in LATE:
+            late.append((arrow.tail, arrow.head, attrs))
+        else:
+            first.append(f"  n{arrow.tail} -> n{arrow.head} [{attrs}];")
     if legend:
         first += _legend(picture)
-    return Source("\n".join([*first, "}\n"]), "".join(f"{line}\n" for line in late))
+    return Source("\n".join([*first, "}\n"]), tuple(late))
 
 
 def _head(picture: Picture, rankdir: str) -> Iterator[str]:
@@ -90,6 +120,7 @@ def _head(picture: Picture, rankdir: str) -> Iterator[str]:
         "  graph",
         rankdir=rankdir,
         newrank="true",
+        splines="spline",
         fontname=FONT,
         fontcolor=TEXT,
         nodesep="0.28",
@@ -133,6 +164,9 @@ def _nested(picture: Picture) -> Iterator[str]:
             yield _frame(picture.frames[i], indent, len(stack))
             for b in boxes.get(i, []):
                 yield _box(b, picture.boxes[b], indent + "  ")
+            doors = [f"n{b};" for b in boxes.get(i, []) if picture.boxes[b].kind in DOORS]
+            if len(doors) > 1:
+                yield f"{indent}  {{ rank=same; {' '.join(doors)} }}"
             stack.append(iter(inside.get(i, [])))
             break
         else:
@@ -147,15 +181,19 @@ def _box(number: int, box: Box, indent: str) -> str:
         style |= BACKWARD[box.kind]
     lines = [_bold(box.title, 11)] if box.title else []
     for line in box.detail:
-        lines.append(_small(line) if box.title else _plain(line))
+        small = box.title and len(line) > 1
+        lines.append(_small(line) if small else _plain(line))
     if not box.title and len(box.detail) > 1:
         lines[1:] = [_small(line) for line in box.detail[1:]]
     if box.kind in MEANINGS and box.title and not box.detail and box.kind in ("each", "state"):
         lines.append(_small(MEANINGS[box.kind]))
     name = "backward" if box.backward else "forward"
     return _attrs(
-        f"{indent}n{number}", id=f"n{number}", class_=f"{box.kind} {name}",
-        label="<BR/>".join(lines) or " ", **style,
+        f"{indent}n{number}",
+        id=f"n{number}",
+        class_=f"{box.kind} {name}",
+        label="<BR/>".join(lines),
+        **style,
     )
 
 
@@ -165,8 +203,16 @@ def _frame(frame: Frame, indent: str, depth: int) -> str:
     detail = f"   {frame.detail}" if frame.detail else ""
     label = _bold(frame.title, 11) + (_small(detail) if detail else "")
     return _attrs(
-        f"{indent}  graph", id="", class_=frame.kind, label=label, labeljust="l", labelloc="t",
-        fontcolor=TEXT, margin="10", penwidth="1.0", **style,
+        f"{indent}  graph",
+        id="",
+        class_=frame.kind,
+        label=label,
+        labeljust="l",
+        labelloc="t",
+        fontcolor=TEXT,
+        margin="10",
+        penwidth="1.0",
+        **style,
     )
 
 
@@ -178,8 +224,8 @@ def _arrow(arrow: Arrow, number: int, picture: Picture) -> str:
     words = [_small(f" {label} ")] if label else []
     if arrow.name:
         words.insert(0, _bold(f" {arrow.name} ", 9))
-    text = {"label": "<BR/>".join(words)} if words else {}
-    return _attrs(f"  n{arrow.tail} -> n{arrow.head}", id=f"e{number}", class_=arrow.kind, **style, **text)
+    text = {"label": "".join(words)} if words else {}
+    return _words(id=f"e{number}", class_=arrow.kind, **style, **text)
 
 
 def _columns(picture: Picture) -> Iterator[str]:
@@ -215,8 +261,16 @@ def _step_number(frame: Frame) -> int:
 def _legend(picture: Picture) -> Iterator[str]:
     kinds = [kind for kind in MEANINGS if any(box.kind == kind for box in picture.boxes)]
     yield "  subgraph cluster_legend {"
-    yield _attrs("    graph", label=_bold("legend", 11), style="rounded", color="#C9CFD6",
-                 margin="10", labeljust="l", fontcolor=TEXT, bgcolor="white")
+    yield _attrs(
+        "    graph",
+        label=_bold("legend", 11),
+        style="rounded",
+        color="#C9CFD6",
+        margin="10",
+        labeljust="l",
+        fontcolor=TEXT,
+        bgcolor="white",
+    )
     for kind in kinds:
         yield _attrs(f"    legend_{kind}", label=_plain(MEANINGS[kind]), **BOXES[kind])
     if any(box.backward for box in picture.boxes):
@@ -232,9 +286,10 @@ def _legend(picture: Picture) -> Iterator[str]:
 # Texts.
 
 
+@lru_cache(maxsize=10_000)
 def _shape(spec: Spec, dtype: str | None) -> str:
     shape = "×".join(map(str, spec.shape)) or "scalar"
-    return shape if spec.dtype.name == dtype else f"{shape} {spec.dtype.name}"
+    return shape if str(spec.dtype) == dtype else f"{shape} {spec.dtype}"
 
 
 def _plain(text: str) -> str:
@@ -253,6 +308,7 @@ def _small(text: str) -> str:
     return f'<FONT POINT-SIZE="8.5" COLOR="{PALE}">{_entities(short(text))}</FONT>'
 
 
+@lru_cache(maxsize=10_000)
 def _entities(text: str) -> str:
     """Return `text` with all but letters, digits and a few harmless signs as entities.
 
@@ -265,11 +321,16 @@ _HARMLESS = frozenset(" .,:_()+=·×−÷@…")
 
 
 def _attrs(start: str, **attrs: str) -> str:
-    """Return a DOT statement. Labels are HTML-like, made of escaped text; all else is ours."""
+    """Return a DOT statement."""
+    return f"{start} [{_words(**attrs)}];"
+
+
+def _words(**attrs: str) -> str:
+    """Return DOT attributes. Labels are HTML-like, of escaped text; all else is ours."""
     words = []
     for key, value in attrs.items():
         if key == "label":
-            words.append(f"label=<{value}>")
+            words.append(f"label=<{value}>" if value else 'label=""')
         elif value:
             words.append(f'{key.rstrip("_")}="{value}"')
-    return f"{start} [{', '.join(words)}];"
+    return ", ".join(words)

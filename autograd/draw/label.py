@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,12 @@ def specs_of(node: Node) -> tuple[Spec, ...]:
     return spec if isinstance(spec, tuple) else (spec,)
 
 
-def spec_text(specs: Sequence[Spec]) -> str:
+@lru_cache(maxsize=10_000)
+def spec_text(spec: Spec) -> str:
+    """Return `str(spec)`, made once for all nodes of that spec: NumPy is slow to name a dtype."""
+    return str(spec)
+
+
+def specs_text(specs: Sequence[Spec]) -> str:
     """Return the specs of a node: one, or several in parentheses."""
-    return str(specs[0]) if len(specs) == 1 else f"({', '.join(map(str, specs))})"
+    return spec_text(specs[0]) if len(specs) == 1 else f"({', '.join(map(spec_text, specs))})"

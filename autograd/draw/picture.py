@@ -11,7 +11,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autograd.draw.label import attribute, constant_text, is_item, is_uniform, specs_of, visible
+from autograd.draw.label import (
+    attribute,
+    constant_text,
+    is_item,
+    is_uniform,
+    spec_text,
+    specs_of,
+    visible,
+)
 from autograd.errors import DrawError
 from autograd.node import Node
 from autograd.spec import Spec
@@ -21,7 +29,14 @@ if TYPE_CHECKING:
     from autograd.graph import Graph
     from autograd.op import Port
 
-_SYMBOLS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "negative": "−", "matmul": "@"}
+_SYMBOLS = {
+    "add": "+",
+    "subtract": "−",
+    "multiply": "×",
+    "divide": "÷",
+    "negative": "−",
+    "matmul": "@",
+}
 _EITHER_WAY = {"add", "multiply"}
 _STEP = re.compile(r"(.+?\[\d{1,9}\])\.")
 _MOST_STEP_LEVELS = 8
@@ -77,12 +92,12 @@ class Picture:
     boxes: list[Box] = field(default_factory=list)
     arrows: list[Arrow] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
-    dtypes: Counter[str] = field(default_factory=Counter)
+    dtypes: Counter[Any] = field(default_factory=Counter)
 
     @property
     def dtype(self) -> str | None:
         """The most frequent dtype: specs do not repeat it."""
-        return self.dtypes.most_common(1)[0][0] if self.dtypes else None
+        return str(self.dtypes.most_common(1)[0][0]) if self.dtypes else None
 
 
 @dataclass(frozen=True)
@@ -107,7 +122,6 @@ class Level:
     backward: bool
     tails: Tails = field(default_factory=dict)
     exits: dict[Node, dict[int, Tail]] = field(default_factory=dict)
-    made_backward: set[Node] = field(default_factory=set)
 
 
 def picture_of(graph: Graph, depth: int | None = None, limit: int | None = None) -> Picture:
@@ -130,14 +144,13 @@ class _Painter:
 
     def _outermost(self, graph: Graph) -> Task:
         level = Level(graph, None, 0, False)
-        level.made_backward = _backward_nodes(graph)
         for name, node in graph.inputs.items():
-            about = f"input {visible(name)}: {node.spec}"
+            about = f"input {visible(name)}: {spec_text(node.spec)}"
             level.tails[node] = Tail(self._box(level, Box("input", name, [], None, about=about)))
         yield self._nodes(level)
         for name, node in graph.outputs.items():
-            backward = node in level.made_backward
-            about = f"output {visible(name)}: {node.spec}"
+            backward = node.pulled or name.startswith("grad_")
+            about = f"output {visible(name)}: {spec_text(node.spec)}"
             box = self._box(level, Box("output", name, [], None, backward, about=about))
             self._arrow(level, node, box, shown=name)
 
@@ -163,7 +176,7 @@ class _Painter:
     def _open(self, level: Level, node: Node) -> Task:
         """Put a node with bodies into the picture as a frame with the bodies inside."""
         ports, exits = node.op.ports(node.attrs)
-        backward = self._is_backward(level, node)
+        backward = node.pulled
         title = self._title(level, node) or node.op.name
         around, _ = self._frame_of(level, node)
         outer = self._frame(Frame("body", title, self._says(node, ports), around, backward))
@@ -187,7 +200,7 @@ class _Painter:
             for port in own:
                 state = inner.graph.inputs[list(inner.graph.inputs)[port.inner]]
                 if port.fed_by is not None and state in inner.tails:
-                    name = level_name(inner, state)
+                    name = inner.graph.names[state]
                     box = inner.tails[state].box
                     self._arrow(inner, results[port.fed_by], box, "back", name)
             for out in exits:
@@ -219,9 +232,9 @@ class _Painter:
                 else:
                     inner.tails[door] = Tail(self._constant(inner, x))
                 continue
-            name = level_name(inner, door)
+            name = inner.graph.names[door]
             kind = "each" if port.fed_by is None else "state"
-            about = f"{port.kind} {visible(name)}: {door.spec}"
+            about = f"{port.kind} {visible(name)}: {spec_text(door.spec)}"
             box = Box(kind, name, [], inner.frame, inner.backward, about=about)
             start = kind == "state" and is_inlined(x)
             box.detail = [f"starts at {_brief(x)}"] if start else []
@@ -230,11 +243,9 @@ class _Painter:
                 arrow = "initial" if kind == "state" else "each"
                 self._arrow(level, x, inner.tails[door].box, arrow)
 
-    def _merged(
-        self, level: Level, node: Node, index: int, tails: list[Tail], frame: int
-    ) -> Tail:
+    def _merged(self, level: Level, node: Node, index: int, tails: list[Tail], frame: int) -> Tail:
         """Return the box where what several bodies return comes together."""
-        backward = self._is_backward(level, node)
+        backward = node.pulled
         spec = specs_of(node)[index]
         box = self._box(level, Box("merge", "", [], frame, backward, about=f"result: {spec}"))
         for tail in tails:
@@ -256,8 +267,8 @@ class _Painter:
     def _node(self, level: Level, node: Node) -> int:
         frame, key = self._frame_of(level, node)
         name = visible(level.graph.names[node])
-        specs = ", ".join(map(str, specs_of(node)))
-        self.picture.dtypes.update(spec.dtype.name for spec in specs_of(node))
+        specs = ", ".join(map(spec_text, specs_of(node)))
+        self.picture.dtypes.update(spec.dtype for spec in specs_of(node))
         kind = node.op.name if node.op.name in ("parameter", "constant") else "op"
         if kind == "constant":
             return self._constant(level, node)
@@ -271,7 +282,7 @@ class _Painter:
             kind, detail = "folded", [self._says(node, ports)]
         else:
             detail = _operation(node)
-        backward = self._is_backward(level, node)
+        backward = node.pulled
         about = f"{name}: {node.op.name} {specs}"
         box = self._box(level, Box(kind, title, detail, frame, backward, key, about))
         for x in node.inputs:
@@ -282,7 +293,7 @@ class _Painter:
     def _constant(self, level: Level, node: Node) -> int:
         frame, _ = self._frame_of(level, node) if node in level.graph.names else (level.frame, "")
         text = constant_text(node.value).split(" sha256")[0]
-        about = f"constant {text}: {node.spec}"
+        about = f"constant {text}: {spec_text(node.spec)}"
         return self._box(level, Box("constant", node.name or "", [text], frame, about=about))
 
     def _tail(self, level: Level, node: Node) -> Tail:
@@ -304,9 +315,7 @@ class _Painter:
             name = tail.name
         multiple = node.op.multiple
         spec = None if multiple else node.spec
-        self.picture.arrows.append(
-            Arrow(tail.box, head, kind, spec, name, boxes[head].backward)
-        )
+        self.picture.arrows.append(Arrow(tail.box, head, kind, spec, name, boxes[head].backward))
 
     def _are_steps(self, a: int | None, b: int | None) -> bool:
         """True if `a` and `b` are different steps of one loop (or lie in such)."""
@@ -342,15 +351,12 @@ class _Painter:
         for i, step in enumerate(steps):
             key = (level.frame, tuple(steps[: i + 1]))
             if key not in self.steps:
-                backward = self._is_backward(level, node)
+                backward = node.pulled
                 self.steps[key] = self._frame(Frame("step", step, "", frame, backward))
             frame = self.steps[key]
         return frame, name[sum(map(len, steps)) + len(steps) :]
 
     # Words.
-
-    def _is_backward(self, level: Level, node: Node) -> bool:
-        return level.backward or node in level.made_backward
 
     def _title(self, level: Level, node: Node) -> str:
         """Return the name a user gave, without the steps; empty for numbered names of ours."""
@@ -370,10 +376,6 @@ class _Painter:
             steps = lengths[0] if lengths else steps
             words.append(f"{attribute(steps)} steps")
         return " · ".join([*words, *_worth_saying(label)])
-
-
-def level_name(level: Level, node: Node) -> str:
-    return level.graph.names[node]
 
 
 def is_inlined(node: Node) -> bool:
@@ -427,18 +429,3 @@ def _worth_saying(label: dict[str, Any]) -> list[str]:
         for key, value in label.items()
         if value is not False and value is not None
     ]
-
-
-def _backward_nodes(graph: Graph) -> set[Node]:
-    """Return the nodes that only gradients need: outputs called `grad_*`."""
-    primal = [node for name, node in graph.outputs.items() if not name.startswith("grad_")]
-    if not primal or len(primal) == len(graph.outputs):
-        return set()
-    forward = set(primal)
-    stack = list(forward)
-    while stack:
-        for x in stack.pop().inputs:
-            if x not in forward:
-                forward.add(x)
-                stack.append(x)
-    return {node for node in graph.nodes if node.inputs and node not in forward}

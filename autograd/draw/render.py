@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from autograd.draw.dot import Source, with_late
+from autograd.draw.dot import Source
 from autograd.errors import DrawError
 
 FORMATS = ("svg", "png", "pdf", "dot")
@@ -40,7 +40,7 @@ def _by_pygraphviz(source: Source, format: str) -> bytes | None:
             if not source.late:
                 return run(source.first, format, "dot")
             laid_out = run(source.first, "dot", "dot").decode()
-            return run(with_late(laid_out, source.late), format, "nop2")
+            return run(source.continued(laid_out), format, "nop2")
         except (OSError, ValueError) as error:
             raise DrawError(f"Graphviz could not draw the picture: {error}") from error
 
@@ -56,7 +56,7 @@ def _by_graphviz(source: Source, format: str) -> bytes | None:
             made: bytes = graphviz.Source(source.first).pipe(format=format)
             return made
         laid_out = graphviz.Source(source.first).pipe(format="dot").decode()
-        text = with_late(laid_out, source.late)
+        text = source.continued(laid_out)
         made = graphviz.Source(text, engine="neato").pipe(format=format, neato_no_op=2)
         return made
     except graphviz.ExecutableNotFound:

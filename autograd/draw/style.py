@@ -34,7 +34,9 @@ BOXES: dict[str, Style] = {
         "color": "#57606A",
     },
     "each": {
-        "shape": "parallelogram",
+        "shape": "polygon",
+        "sides": "4",
+        "skew": "0.25",
         "style": "filled",
         "fillcolor": "#D5EFEC",
         "color": "#23857C",
@@ -54,8 +56,15 @@ BOXES: dict[str, Style] = {
         "color": "#57606A",
         "margin": "0,0",
     },
-    "merge": {"shape": "circle", "style": "filled", "fillcolor": "#57606A", "color": "#57606A",
-              "width": "0.12", "height": "0.12", "fixedsize": "true"},
+    "merge": {
+        "shape": "circle",
+        "style": "filled",
+        "fillcolor": "#57606A",
+        "color": "#57606A",
+        "width": "0.12",
+        "height": "0.12",
+        "fixedsize": "true",
+    },
     "output": {
         "shape": "box",
         "peripheries": "2",
@@ -79,8 +88,10 @@ FRAMES: dict[str, tuple[Style, Style]] = {
     "step": ({**_STEP, "fillcolor": "#F1EDF8"}, {**_STEP, "fillcolor": "#F9F7FC"}),
 }
 BACKWARD_FRAMES: dict[str, tuple[Style, Style]] = {
-    kind: tuple({**style, "fillcolor": fill, "color": "#D3A3A8"}  # type: ignore[misc]
-                for style, fill in zip(styles, ("#FAEBEC", "#FDF6F6"), strict=True))
+    kind: tuple(
+        {**style, "fillcolor": fill, "color": "#D3A3A8"}  # type: ignore[misc]
+        for style, fill in zip(styles, ("#FAEBEC", "#FDF6F6"), strict=True)
+    )
     for kind, styles in FRAMES.items()
 }
 
@@ -101,6 +112,9 @@ ARROWS: dict[str, Style] = {
     "result": {"color": "#57606A"},
     "steer": {"color": "#57606A", "style": "dotted", "penwidth": "1.4"},
 }
+
+DOORS = frozenset({"each"})
+"""Boxes through which values enter a body: they stand in a row."""
 
 LATE = frozenset({"back", "step"})
 """Arrows that run against the order of the layout and have no say in it."""

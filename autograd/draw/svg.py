@@ -88,7 +88,7 @@ def notice(title: str, message: str) -> str:
     return (
         f'<svg xmlns="{_NAMESPACE}" width="640" height="{height}" role="img" '
         'font-family="Helvetica,Arial,sans-serif" font-size="13">'
-        f'<title>{escape(visible(title))}</title>'
+        f"<title>{escape(visible(title))}</title>"
         f'<rect x="0.5" y="0.5" width="639" height="{height - 1}" rx="8" fill="#F6F8FA" '
         f'stroke="#8B949E"/>{"".join(texts)}</svg>\n'
     )

@@ -17,6 +17,7 @@ from autograd.draw.label import (
     quoted,
     spec_text,
     specs_of,
+    specs_text,
 )
 from autograd.node import Node
 
@@ -53,7 +54,7 @@ def lines(graph: Graph) -> Iterator[str]:
 def _graph_lines(graph: Graph, indent: str) -> Iterator[Any]:
     """Yield the lines of the outermost graph, and for each body an iterator over its lines."""
     for name, node in graph.inputs.items():
-        yield f"{indent}input {quoted(name)}: {node.spec}"
+        yield f"{indent}input {quoted(name)}: {spec_text(node.spec)}"
     yield from _node_lines(graph, indent)
     for name, node in graph.outputs.items():
         source = reference(graph, node)
@@ -69,7 +70,7 @@ def _node_lines(graph: Graph, indent: str) -> Iterator[Any]:
         if is_item(node):
             if graph.names[node] != _item_name(graph, node):
                 name = quoted(graph.names[node])
-                yield f"{indent}{name} = {_item_reference(graph, node)}: {node.spec}"
+                yield f"{indent}{name} = {_item_reference(graph, node)}: {spec_text(node.spec)}"
             continue
         bodies = node.bodies
         yield indent + _node_line(graph, node) + (":" if bodies else "")
@@ -79,7 +80,7 @@ def _node_lines(graph: Graph, indent: str) -> Iterator[Any]:
 
 def _node_line(graph: Graph, node: Node) -> str:
     name = quoted(graph.names[node])
-    spec = spec_text(specs_of(node))
+    spec = specs_text(specs_of(node))
     if node.op.name == "parameter":
         return f"parameter {name}: {spec}"
     if node.op.name == "constant":
@@ -105,14 +106,14 @@ def _body_lines(graph: Graph, node: Node, index: int, body: Graph, indent: str) 
             continue
         given.add(port.inner)
         name = names[port.inner]
-        line = f"{indent}{port.kind} {quoted(name)}: {body.inputs[name].spec}"
+        line = f"{indent}{port.kind} {quoted(name)}: {spec_text(body.inputs[name].spec)}"
         line += f" <- {reference(graph, node.inputs[port.outer])}"
         if port.fed_by is not None:
             line += f", then {reference(body, results[port.fed_by])}"
         yield line
     for i, name in enumerate(names):
         if i not in given:
-            yield f"{indent}input {quoted(name)}: {body.inputs[name].spec}"
+            yield f"{indent}input {quoted(name)}: {spec_text(body.inputs[name].spec)}"
     yield from _node_lines(body, indent)
     owner = quoted(graph.names[node])
     several = node.op.multiple

@@ -14,7 +14,9 @@ def write_whole(path: Path, data: bytes) -> None:
     A crash at any moment leaves the old file or the new one. Raises OSError.
     """
     beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    handle = os.open(
+        beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
+    )
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
