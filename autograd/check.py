@@ -393,7 +393,8 @@ def _named(subject: _Subject, i: int, what: str, fn: Callable[..., Any], *args: 
     try:
         return fn(*args)
     except LoopGradError as error:
-        raise GradientError(f"the {what} by {subject.arguments[i]} failed: {error}") from error
+        name = subject.arguments[i]
+        raise GradientError(f"the {what} by {name} failed: {error.args[0]}") from error
 
 
 @np.errstate(all="ignore")

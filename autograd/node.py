@@ -529,7 +529,7 @@ def _copied(value: Any, dtype: npt.DTypeLike | None = None) -> Array:
 
 def locked(value: Any) -> Any:
     """Return `value` as an array that cannot be written, nor be made writable by flags or base."""
-    return np.asarray(memoryview(value).toreadonly()) if isinstance(value, _ndarray) else value
+    return np.asarray(value.data.toreadonly()) if isinstance(value, _ndarray) else value
 
 
 # Lifting: what a user may write beside a node.

@@ -73,7 +73,7 @@ def apply_batched(outputs: Sequence[Node], batches: dict[Node, Any], size: int) 
         try:
             result = node.op.batch(batched, *xs, **node.attrs)
         except LoopGradError as error:
-            raise GraphError(f"vmap of {describe(node)}: {error}") from error
+            raise GraphError(f"vmap of {describe(node)}: {error.args[0]}") from error
         _check(node, result, size)
         batches[node] = result
 
