@@ -369,7 +369,6 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.where: _where,
     np.real: lambda val: val,
     np.copy: lambda a: a,
-    np.astype: lambda x, dtype: ag.astype(x, dtype),
     # Arrangement.
     np.reshape: lambda a, shape: ag.reshape(a, shape),
     np.ravel: lambda a: ag.ravel(a),
@@ -405,7 +404,6 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.dstack: lambda tup: ag.concat([_raised(_valued(x), 3) for x in tup], 2),
     np.column_stack: _column_stack,
     np.append: _append,
-    np.unstack: lambda x, axis=0: ag.unstack(x, axis),
     np.split: lambda ary, indices_or_sections, axis=0: list(
         ag.split(ary, indices_or_sections, axis)
     ),
@@ -448,6 +446,11 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.iscomplexobj: lambda x: False,
     np.isrealobj: lambda x: True,
 }
+_NEW_IN_2_1: dict[str, Callable[..., Any]] = {
+    "astype": lambda x, dtype: ag.astype(x, dtype),
+    "unstack": lambda x, axis=0: ag.unstack(x, axis),
+}
+_FUNCTIONS |= {getattr(np, n): rule for n, rule in _NEW_IN_2_1.items() if hasattr(np, n)}
 _PLAIN: dict[Any, Callable[..., Any]] = {
     np.result_type: lambda *args: np.result_type(*map(_dtype_or_self, args)),
     np.can_cast: lambda from_, *rest, **options: np.can_cast(from_.dtype, *rest, **options),

@@ -38,7 +38,7 @@ class MatrixOp(Op):
             specs = [spec_of(np.asarray(x)) for x in arrays]
             self.infer(*specs)
             raise SingularError(
-                f"no result for {specs[0]}: {error}; add a small multiple of the identity, or "
+                f"no {self.name} of {specs[0]}: {error}; add a small multiple of the identity, or "
                 "check how the matrix comes about"
             ) from None
 
