@@ -1,7 +1,6 @@
 """Every demo in its quick form, and the published numbers that the demos reproduce."""
 
 import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -361,10 +360,3 @@ def test_xor_is_learned(seed, capsys):
     model = xor.Xor(np.random.default_rng(seed))
     xor.train(model, xor.QUICK_STEPS)
     np.testing.assert_allclose(xor.answers(model), xor.TARGETS[:, 0], atol=0.01)
-
-
-def test_every_demo_is_a_program():
-    for demo in DEMOS:
-        assert isinstance(demo, ModuleType)
-        assert demo.__doc__.startswith(("A", "Our", "The", "Values"))
-        assert callable(demo.main)
