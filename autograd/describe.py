@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from autograd.errors import LoopGradError
+from autograd.errors import user_line as user_line
 
 if TYPE_CHECKING:
     from autograd.node import Node
 
-_PACKAGES = tuple(
-    str(Path(__file__).resolve().parent.parent / name) + "/" for name in ("autograd", "loops", "nn")
-)
 
-
-def user_line() -> tuple[str, int] | None:
-    """Return file and line of the innermost caller outside LoopGrad's packages."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        filename = frame.f_code.co_filename
-        if not filename.startswith(_PACKAGES):
-            return filename, frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def located(function: F) -> F:
-    """Let what `function`, a door for users, raises on purpose begin with the user's line."""
-
-    @wraps(function)
-    def with_line(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except LoopGradError as error:
-            put_in_front(error)
-            raise
-
-    return cast(F, with_line)
-
-
-def put_in_front(error: LoopGradError, what: str = "", behind: str = "") -> None:
-    """Put the user's line and `what` was being done in front of what `error` says, once."""
-    if getattr(error, "located", False):
-        return
-    line = user_line()
-    place = f"{line[0]}:{line[1]}: " if line else ""
-    error.args = (f"{place}{what}{error}{behind}",)
-    error.located = True  # type: ignore[attr-defined]
+def put_in_front(error: LoopGradError, what: str, behind: str = "") -> None:
+    """Put `what` was being done in front of what `error` says, once."""
+    if not getattr(error, "located", False):
+        error.args = (f"{what}{error.args[0]}{behind}",)
+        error.located = True  # type: ignore[attr-defined]
 
 
 def describe(node: Node) -> str:

@@ -1,8 +1,37 @@
-"""The errors of LoopGrad: what was expected, what came, what to change."""
+"""The errors of LoopGrad: what was expected, what came, what to change, and where."""
+
+import sys
+from pathlib import Path
+
+_PACKAGES = tuple(
+    str(Path(__file__).resolve().parent.parent / name) + "/" for name in ("autograd", "loops", "nn")
+)
+
+
+def user_line() -> tuple[str, int] | None:
+    """Return file and line of the innermost caller outside LoopGrad's packages."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if not filename.startswith(_PACKAGES):
+            return filename, frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 class LoopGradError(Exception):
-    """Base class of every error that LoopGrad raises on purpose."""
+    """Base class of every error that LoopGrad raises on purpose.
+
+    Its text begins with the user's line that led to it: `model.py:12: matmul: ...`.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.line = user_line()
+
+    def __str__(self) -> str:
+        place = f"{self.line[0]}:{self.line[1]}: " if self.line else ""
+        return place + super().__str__()
 
 
 class GraphError(LoopGradError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograd.describe import describe, located, user_line
+from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, Parameter, apply, draw_input, locked, parameter
 from autograd.scope import current_state, drawing
@@ -47,7 +47,6 @@ class Graph:
     structure: Any
     name: str
 
-    @located
     def __init__(
         self,
         inputs: Inputs,
@@ -118,7 +117,6 @@ class Graph:
         except KeyError:
             raise GraphError(f"{describe(node)} is not a node of graph '{self.name}'") from None
 
-    @located
     def __getitem__(self, name: str) -> Node:
         """Return the node called `name`; `loop.node` is the path of a node in a body."""
         for path, _, node in self.walk():
@@ -195,7 +193,6 @@ class Graph:
             known = self._cache["program"] = Program(self)
         return known  # type: ignore[no-any-return]
 
-    @located
     def run(
         self,
         *,
@@ -247,7 +244,6 @@ class Graph:
             )
         return value  # type: ignore[no-any-return]
 
-    @located
     def select(self, *names: str) -> Graph:
         """Return the graph of some outputs, with everything they do not need left out."""
         for name in names:
@@ -265,7 +261,6 @@ class Graph:
         selected: Graph = self._cache[key]
         return selected
 
-    @located
     def __call__(self, *args: Any) -> Any:
         """Apply to `args` in the order of the inputs: to nodes by drawing, to arrays by running.
 
@@ -320,7 +315,6 @@ class Graph:
         graph.structure = self.structure
         return graph
 
-    @located
     def resize(self, **shapes: Any) -> Graph:
         """Return the same graph, with the same parameters, for inputs of other shapes.
 
@@ -354,7 +348,6 @@ class Graph:
 
         return unrolled(self, depth)
 
-    @located
     def grad(self, of: str | None = None, wrt: Sequence[str] | None = None) -> Graph:
         """Return this graph with the gradient of output `of` added: outputs `grad_<name>`.
 
@@ -443,7 +436,6 @@ class Graph:
         return load(path)
 
 
-@located
 def trace(fn: Callable[..., Any], *specs: Any, name: str | None = None) -> Graph:
     """Return the graph of `fn`, called once on virtual nodes.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from autograd.describe import describe, located, put_in_front, user_line
+from autograd.describe import describe, put_in_front, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
 from autograd.methods import ArrayMethods
 from autograd.scope import STATE, Scope, State, current_state
@@ -474,7 +474,6 @@ def constant(value: Any, dtype: npt.DTypeLike | None = None, name: str | None = 
     return node
 
 
-@located
 def parameter(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Parameter:
     """Return a parameter: a named, trainable leaf. Integer and bool values are a DTypeError."""
     array = _copied(value, dtype)
@@ -489,7 +488,6 @@ def parameter(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Para
     return node
 
 
-@located
 def input(name: str, shape: Any = (), dtype: npt.DTypeLike = np.float64) -> Node:
     """Return a virtual node that a graph's `run` gives a value of this shape and dtype."""
     scope = current_state().scope

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd.describe import describe, located
+from autograd.describe import describe
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.execute.reference import steps
 from autograd.grad import pull_back
@@ -68,7 +68,9 @@ class Branch(Op):
         fitted = {}
         for key, body in attrs.items():
             same = wanted == [node.spec for node in body.inputs.values()]
-            fitted[key] = body if same else body.redrawn(dict(zip(body.inputs, wanted, strict=True)))
+            fitted[key] = (
+                body if same else body.redrawn(dict(zip(body.inputs, wanted, strict=True)))
+            )
         return fitted
 
     def pull(
@@ -142,7 +144,9 @@ def _body_gradient(body: Graph, wanted: Sequence[int], given: Sequence[int]) -> 
         inputs = [draw_input(name, x.spec, scope) for name, x in body.inputs.items()]
         outputs = body.inline(inputs)
         heads = [outputs[i] for i in given]
-        seeds = [draw_input(f"g_{i}", head.spec, scope) for i, head in zip(given, heads, strict=True)]
+        seeds = [
+            draw_input(f"g_{i}", head.spec, scope) for i, head in zip(given, heads, strict=True)
+        ]
         wrt = [inputs[i] for i in wanted]
         grads, _ = yield pull_back(heads, seeds, wrt, True)
         full = [
@@ -156,7 +160,6 @@ def _body_gradient(body: Graph, wanted: Sequence[int], given: Sequence[int]) -> 
     return Graph.of(names, results, scope.name)
 
 
-@located
 def cond(
     predicate: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], *operands: Any
 ) -> Any:
@@ -168,7 +171,6 @@ def cond(
     return switch(predicate, [if_false, if_true], *operands, name="cond")
 
 
-@located
 def switch(
     index: Any, functions: Sequence[Callable[..., Any]], *operands: Any, name: str = "switch"
 ) -> Any:
@@ -230,9 +232,7 @@ def _bodies(
                     f"function {scope.name.rpartition('.')[2]} of {name} must return a value, or a "
                     f"tree of values, but returned {unflatten(shape, result)!r}"
                 )
-            outputs = [
-                seen_from(scope, y if isinstance(y, Node) else tensor(y)) for y in result
-            ]
+            outputs = [seen_from(scope, y if isinstance(y, Node) else tensor(y)) for y in result]
         ports.append(own)
         results.append(outputs)
         structures.append(shape)
@@ -241,7 +241,9 @@ def _bodies(
     bodies = []
     for scope, own, outputs in zip(scopes, ports, results, strict=True):
         inner = [
-            scope.captured[x] if x in scope.captured else draw_input(x.name, x.spec, scope, x.tracked)
+            scope.captured[x]
+            if x in scope.captured
+            else draw_input(x.name, x.spec, scope, x.tracked)
             for x in captured
         ]
         entries = {f"operand_{i}": port for i, port in enumerate(own)}
@@ -251,9 +253,7 @@ def _bodies(
     return bodies, captured, structures[0]
 
 
-def _check_alike(
-    name: str, structures: Sequence[Any], results: Sequence[Sequence[Node]]
-) -> None:
+def _check_alike(name: str, structures: Sequence[Any], results: Sequence[Sequence[Node]]) -> None:
     for number, (structure, outputs) in enumerate(zip(structures, results, strict=True)):
         if structure != structures[0]:
             raise GraphError(

@@ -229,7 +229,7 @@ class Builder:
         try:
             made = apply(OPS["loop"], inputs, attrs)
         except LoopGradError as error:
-            error.args = (f"{error} (loop '{self.name}')",)
+            error.args = (f"{error.args[0]} (loop '{self.name}')",)
             raise
         _become(node, made)
         for handle, what in self.handles:
@@ -278,9 +278,7 @@ def _unique_names(ports: Sequence[Node], nodes: Sequence[Node] | None = None) ->
     taken: set[str] = set()
     return {
         unique_name(port.name or f"value_{i}", taken): node
-        for i, (port, node) in enumerate(
-            zip(ports, ports if nodes is None else nodes, strict=True)
-        )
+        for i, (port, node) in enumerate(zip(ports, ports if nodes is None else nodes, strict=True))
     }
 
 
@@ -288,4 +286,3 @@ def _become(node: Node, made: Node) -> None:
     """Give `node`, which others already hold, everything `made` is, but its name and line."""
     for slot in ("op", "inputs", "attrs", "tracked", "scope", "serial", "_value", "_spec"):
         setattr(node, slot, getattr(made, slot))
-

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from autograd.describe import located
 from autograd.errors import GraphError, ShapeError
 from autograd.execute.reference import steps
 from autograd.graph import Graph
@@ -267,22 +266,18 @@ class LoopNode(Node):
     __slots__ = ("_builder",)
     _builder: Any
 
-    @located
     def __init__(self, name: str = "loop", length: int | None = None, reverse: bool = False):
         from loops.builder import start
 
         start(self, name, length, reverse)
 
-    @located
     def __enter__(self) -> LoopNode:
         self._builder.open()
         return self
 
-    @located
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._builder.close(self, failed=kind is not None)
 
-    @located
     def each(self, xs: Any, name: str | None = None) -> Node:
         """Return the slice `xs[t]` that step t sees. `xs` lies outside; its first axis is time.
 
@@ -291,24 +286,20 @@ class LoopNode(Node):
         port: Node = self._builder.each(xs, name)
         return port
 
-    @located
     def branch(self, name: str, init: Any) -> Node:
         """Return the state `name`: `init` in the first step, then what `feed` gave it."""
         port: Node = self._builder.branch(name, init)
         return port
 
-    @located
     def feed(self, branch: Node, value: Any) -> None:
         """Make `value` what `branch` is in the next step."""
         self._builder.feed(branch, value)
 
-    @located
     def collect(self, value: Any, name: str | None = None) -> Node:
         """Return `value` of all steps, stacked along a new first axis, usable after the block."""
         node: Node = self._builder.collect(self, value, name)
         return node
 
-    @located
     def final(self, branch: Node) -> Node:
         """Return what the last step fed to `branch` (its initial value if there is no step)."""
         node: Node = self._builder.final(self, branch)
@@ -341,7 +332,6 @@ loop = register(Loop("loop"))
 Loop.node_type = LoopNode
 
 
-@located
 def repeat(
     body: Graph,
     shared: Sequence[Any] = (),

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autograd.describe import located
 from autograd.errors import GraphError
 from autograd.node import Node, tensor
 from autograd.tree import flatten, unflatten
 from loops.loop import LoopNode
 
 
-@located
 def scan(
     fn: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
@@ -30,9 +28,7 @@ def scan(
     sequences, each_structure = ([], None) if xs is None else flatten(xs)
     with LoopNode(name, length, reverse) as node:
         slices = [node.each(x) for x in sequences]
-        before = [
-            node.branch(_state_name(x, i, len(states)), x) for i, x in enumerate(states)
-        ]
+        before = [node.branch(_state_name(x, i, len(states)), x) for i, x in enumerate(states)]
         x = unflatten(each_structure, slices) if sequences else None
         result = fn(unflatten(carry_structure, before), x)
         if not isinstance(result, tuple) or len(result) != 2:

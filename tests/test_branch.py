@@ -253,7 +253,9 @@ class TestTogether:
     def test_on_tensors_inside_a_loop_the_branch_is_drawn(self):
         h = leaf(0.9)
         last, ys = scan(
-            lambda h, n: (cond(h > 0.5, lambda v: v * 0.5, lambda v: v * 3.0, h), h), h, np.arange(4)
+            lambda h, n: (cond(h > 0.5, lambda v: v * 0.5, lambda v: v * 3.0, h), h),
+            h,
+            np.arange(4),
         )
         assert_same(ys, np.array([0.9, 0.45, 0.45 * 3.0, 0.45 * 3.0 * 0.5]))
         last.backward()

@@ -366,8 +366,7 @@ class TestGradients:
         def loss(a0, b0, c0):
             with LoopNode("chain", length=4) as loop:
                 a, b, c = (
-                    loop.branch(name, init)
-                    for name, init in (("a", a0), ("b", b0), ("c", c0))
+                    loop.branch(name, init) for name, init in (("a", a0), ("b", b0), ("c", c0))
                 )
                 loop.feed(a, ag.tanh(a))
                 loop.feed(b, ag.tanh(b + a))
@@ -413,8 +412,11 @@ class TestGradients:
     def test_under_no_grad_virtual_loops_keep_their_gradient(self):
         with ag.no_grad():
             graph = rnn_graph()
-        assert np.any(ag.Graph(graph.inputs, {"y": graph.outputs["hs"].sum()})
-                      .grad().run(xs=X, h0=X[0])["grad_w"])
+        assert np.any(
+            ag.Graph(graph.inputs, {"y": graph.outputs["hs"].sum()})
+            .grad()
+            .run(xs=X, h0=X[0])["grad_w"]
+        )
 
     def test_jvp_and_hvp_pass_through(self):
         loss = self.rnn_gradients()
@@ -558,7 +560,9 @@ class TestNesting:
 
     @pytest.mark.parametrize(("levels", "run_gradient"), [(1000, False), (150, True)])
     def test_deep_nesting_under_a_low_recursion_limit(self, run_python, levels, run_gradient):
-        done = run_python("-c", f"""
+        done = run_python(
+            "-c",
+            f"""
 import sys
 import autograd as ag
 from loops import LoopNode
@@ -580,7 +584,8 @@ assert graph.run(x=3.0)["y"] == 1.5
 gradient = graph.grad()
 if {run_gradient}:
     assert gradient.run(x=3.0)["grad_w"] == 3.0
-""")
+""",
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -602,7 +607,9 @@ class TestScan:
         assert_same(counts["n"], np.arange(T))
 
     def test_reverse_none_and_length(self):
-        last, nothing = scan(lambda h, x: (h * 2.0 + x, None), 1.0, np.arange(1.0, 4.0), reverse=True)
+        last, nothing = scan(
+            lambda h, x: (h * 2.0 + x, None), 1.0, np.arange(1.0, 4.0), reverse=True
+        )
         assert nothing is None
         assert last.item() == ((1.0 * 2 + 3) * 2 + 2) * 2 + 1
         last, ys = scan(lambda h, x: (h * 2.0, h), 1.0, length=4)
@@ -652,9 +659,7 @@ class TestScan:
 
 class TestRepeat:
     def body(self):
-        return trace(
-            lambda w, h, x: [ag.tanh(x + h @ w), h], (2, 2), (2,), (2,), name="cell"
-        )
+        return trace(lambda w, h, x: [ag.tanh(x + h @ w), h], (2, 2), (2,), (2,), name="cell")
 
     @pytest.mark.parametrize("reverse", [False, True])
     def test_on_tensors_and_virtual_nodes(self, reverse):
@@ -662,7 +667,11 @@ class TestRepeat:
         (last,), (before,) = repeat(body, [W], [X[0]], [X], reverse=reverse)
         wanted_last, hs = rnn_by_hand(X, X[0], W, reverse)
         assert_same(last, wanted_last)
-        inputs = {"w": ag.input("w", (2, 2)), "h": ag.input("h", (2,)), "xs": ag.input("xs", (T, 2))}
+        inputs = {
+            "w": ag.input("w", (2, 2)),
+            "h": ag.input("h", (2,)),
+            "xs": ag.input("xs", (T, 2)),
+        }
         (last,), (before,) = repeat(
             body, [inputs["w"]], [inputs["h"]], [inputs["xs"]], reverse=reverse
         )
@@ -791,7 +800,10 @@ def test_empty_and_single_sizes(length, batch, inputs, hidden, dtype):
     graph = graph.grad(of="loss", wrt=list(names))
     for implementation in (graph, graph.unroll()):
         found = implementation.run(**names)
-        assert (found["last"].shape, found["hs"].shape) == ((batch, hidden), (length, batch, hidden))
+        assert (found["last"].shape, found["hs"].shape) == (
+            (batch, hidden),
+            (length, batch, hidden),
+        )
         assert {value.dtype.name for value in found.values()} == {dtype}
         for name, value in names.items():
             assert found[f"grad_{name}"].shape == value.shape

@@ -129,7 +129,9 @@ class TestOneMeaning:
         graph = self.implementation(name, form)
         output = next(iter(graph.outputs))
         loss = ag.Graph(graph.inputs, {"loss": (graph.outputs[output] * weights).sum()})
-        found = loss.grad(wrt=list(loss.inputs)).run(**dict(zip(loss.inputs, (X, X[0], W), strict=True)))
+        found = loss.grad(wrt=list(loss.inputs)).run(
+            **dict(zip(loss.inputs, (X, X[0], W), strict=True))
+        )
         # The rolled gradient runs the same ops in the same order as backward(): the same bits.
         tolerance = 1e-13 if name.startswith("unrolled") else 0.0
         for key, g in zip(loss.inputs, wanted, strict=True):
