@@ -111,7 +111,7 @@ def test_drawn_gradient_of_all_slices_is_one_node():
     graph = ag.Graph([x], {"g": ag.grad(loss, x)})
     assert [node.op.name for node in graph.nodes].count("place") == 1
     expected = np.repeat(2 * np.arange(20.0)[:, None], 3, axis=1)
-    np.testing.assert_array_equal(graph.run(x=np.ones((20, 3))), expected)
+    np.testing.assert_array_equal(graph.run(x=np.ones((20, 3)))["g"], expected)
 
 
 # Nodes as indices.
@@ -215,6 +215,13 @@ def test_scatter_adds_up_as_add_at_does(dtype: str, width: tuple[int, ...], coun
     found = scatter(rows, targets, axes=(0,), at=0, shape=(7, *width))
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64"])
+def test_small_and_unsigned_indices(dtype: str):
+    i = np.array([100, 3, 100], dtype)
+    g = ag.grad(lambda x: (x[i] * np.array([1.0, 2.0, 4.0])).sum())(np.zeros(1000)).value
+    assert (g[100], g[3], g.sum()) == (5, 2, 7)
 
 
 def test_one_hot():
