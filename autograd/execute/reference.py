@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from autograd.describe import describe
-from autograd.node import Parameter, locked
+from autograd.node import Node, Parameter, locked
 from autograd.spec import Array
 from autograd.trampoline import Task, trampoline
 
@@ -18,46 +20,46 @@ if TYPE_CHECKING:
 Watch = Callable[[str, Array], None]
 
 
-class Program:
-    """A graph as a list of instructions over numbered slots.
+class Instruction(NamedTuple):
+    """One node of a program: `slots[slot] = forward(*pick(slots))`."""
 
-    `last` holds, for each instruction, the slots no later instruction reads: they are emptied, so
-    that a value lives only as long as it is needed.
-    """
+    forward: Callable[..., Any]
+    """The op's, its attrs bound."""
+    pick: Callable[[list[Any]], Sequence[Any]]
+    single: int
+    """The slot of the only argument, which is then not worth a `pick`; else -1."""
+    slot: int
+    dead: tuple[int, ...]
+    """Slots no later instruction reads: emptied, so that large values live no longer than needed."""
+    node: Node
+
+
+class Program:
+    """A graph as a list of instructions over numbered slots."""
 
     def __init__(self, graph: Graph) -> None:
         slots = {node: i for i, node in enumerate(graph.inputs.values())}
         self.arity = len(slots)
         self.template: list[Any] = [None] * len(slots)
         self.parameters: list[tuple[int, Parameter]] = []
-        self.code: list[tuple[Any, tuple[int, ...], int, dict[str, Any], Any]] = []
+        computed = []
         for node in graph.nodes:
             if node in slots:
                 continue
             slots[node] = slot = len(self.template)
             self.template.append(None)
             if node.inputs or node.bodies:  # a loop may have no input at all
-                arguments = tuple(slots[x] for x in node.inputs)
-                self.code.append((node.op.forward, arguments, slot, node.attrs, node))
+                computed.append(node)
             elif isinstance(node, Parameter):
                 self.parameters.append((slot, node))
             else:
                 self.template[slot] = node._value
         self.outputs = tuple(slots[node] for node in graph.outputs.values())
-        self.last = self._last_reads()
+        dead = _last_reads(computed, set(graph.outputs.values()))
+        self.code = [
+            _instruction(node, slots, last) for node, last in zip(computed, dead, strict=True)
+        ]
         self.flat = graph.flat
-
-    def _last_reads(self) -> list[tuple[int, ...]]:
-        keep = set(self.outputs)
-        last: list[tuple[int, ...]] = []
-        for _, arguments, slot, _, _ in reversed(self.code):
-            dead = [a for a in dict.fromkeys(arguments) if a not in keep]
-            keep.update(dead)
-            if slot not in keep:  # computed, never read: a multi-output node's unused part
-                dead.append(slot)
-            last.append(tuple(dead))
-        last.reverse()
-        return last
 
     def frame(self, values: Sequence[Any]) -> list[Any]:
         """Return the slots before the first instruction."""
@@ -71,22 +73,43 @@ class Program:
         """Return the outputs for `values` of the inputs. For graphs without bodies only."""
         env = self.frame(values)
         try:
-            for (forward, arguments, slot, attrs, node), dead in zip(
-                self.code, self.last, strict=True
-            ):
-                if len(arguments) == 2:
-                    a, b = arguments
-                    env[slot] = forward(env[a], env[b], **attrs)
-                elif len(arguments) == 1:
-                    env[slot] = forward(env[arguments[0]], **attrs)
-                else:
-                    env[slot] = forward(*[env[a] for a in arguments], **attrs)
+            for forward, pick, single, slot, dead, node in self.code:  # noqa: B007
+                env[slot] = forward(env[single]) if single >= 0 else forward(*pick(env))
                 for a in dead:
                     env[a] = None
         except Exception as error:
             _note(error, node)
             raise
         return [env[slot] for slot in self.outputs]
+
+
+def _instruction(node: Node, slots: dict[Node, int], dead: Sequence[Node]) -> Instruction:
+    forward = node.op.forward
+    if node.attrs:
+        forward = partial(forward, **node.attrs)
+    arguments = [slots[x] for x in node.inputs]
+    several = len(arguments) > 1
+    pick = itemgetter(*arguments) if several else itemgetter(slice(0, 0))
+    single = arguments[0] if len(arguments) == 1 else -1
+    return Instruction(forward, pick, single, slots[node], tuple(slots[x] for x in dead), node)
+
+
+def _last_reads(nodes: Sequence[Node], outputs: set[Node]) -> list[list[Node]]:
+    """Return, for each of `nodes`, the large values nobody reads after it."""
+    keep = set(outputs)
+    last = []
+    for node in reversed(nodes):
+        dead = [x for x in dict.fromkeys((*node.inputs, node)) if x not in keep]
+        keep.update(dead)
+        last.append([x for x in dead if _large(x)])
+    last.reverse()
+    return last
+
+
+def _large(node: Node) -> bool:
+    """Whether a value takes more than letting go of it early costs."""
+    spec: Any = node.spec
+    return any(part.nbytes > 4096 for part in (spec if type(spec) is tuple else (spec,)))
 
 
 def execute(graph: Graph, values: Sequence[Any], watch: Watch | None = None) -> list[Any]:
@@ -107,16 +130,14 @@ def steps(graph: Graph, values: Sequence[Any], watch: Watch | None = None, path:
     if watch is None and program.flat:
         return program.run(values)
     env = program.frame(values)
-    for (forward, arguments, slot, attrs, node), dead in zip(
-        program.code, program.last, strict=True
-    ):
-        inputs = [env[a] for a in arguments]
+    for forward, pick, single, slot, dead, node in program.code:
+        inputs = [env[single]] if single >= 0 else pick(env)
         name = path + graph.names[node]
         if node.bodies:
-            result = yield node.op.run(inputs, attrs, watch, name)
+            result = yield node.op.run(inputs, node.attrs, watch, name)
         else:
             try:
-                result = forward(*inputs, **attrs)
+                result = forward(*inputs)
             except Exception as error:
                 _note(error, node, name)
                 raise
