@@ -216,6 +216,10 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
     return ag.clip(a, low, high)
 
 
+def _reshape(a: Any, shape: Any = None, *, newshape: Any = None) -> Any:
+    return ag.reshape(a, newshape if shape is None else shape)  # NumPy 2.0 says newshape
+
+
 def _diff(a: Any, n: int = 1, axis: int = -1) -> Any:
     before = (slice(None),) * checked_axis(axis, len(a.shape))
     for _ in range(n):
@@ -369,8 +373,9 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.where: _where,
     np.real: lambda val: val,
     np.copy: lambda a: a,
+    np.astype: lambda x, dtype: ag.astype(x, dtype),
     # Arrangement.
-    np.reshape: lambda a, shape: ag.reshape(a, shape),
+    np.reshape: _reshape,
     np.ravel: lambda a: ag.ravel(a),
     np.transpose: lambda a, axes=None: ag.permute_dims(a, axes),
     np.permute_dims: lambda a, axes=None: ag.permute_dims(a, axes),
@@ -446,11 +451,8 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.iscomplexobj: lambda x: False,
     np.isrealobj: lambda x: True,
 }
-_NEW_IN_2_1: dict[str, Callable[..., Any]] = {
-    "astype": lambda x, dtype: ag.astype(x, dtype),
-    "unstack": lambda x, axis=0: ag.unstack(x, axis),
-}
-_FUNCTIONS |= {getattr(np, n): rule for n, rule in _NEW_IN_2_1.items() if hasattr(np, n)}
+if hasattr(np, "unstack"):  # new in NumPy 2.1
+    _FUNCTIONS[np.unstack] = lambda x, axis=0: ag.unstack(x, axis)
 _PLAIN: dict[Any, Callable[..., Any]] = {
     np.result_type: lambda *args: np.result_type(*map(_dtype_or_self, args)),
     np.can_cast: lambda from_, *rest, **options: np.can_cast(from_.dtype, *rest, **options),

@@ -173,9 +173,15 @@ def test_integer_beside_array_out_of_range_is_named():
         ag.tensor(np.ones((2, 3)))[np.array([0]), 5]
 
 
+def test_error_of_a_mixed_index_shows_all_of_it():
+    with pytest.raises(ShapeError, match=r"The index was \[0, \[7\]\] of shape \(2, 3\)"):
+        ag.tensor(np.ones((2, 3)))[0, [7]]
+
+
 def test_keys_are_shown_as_written():
     x = ag.input("i", (2,), "int64")
     assert shown((0, slice(None), slice(1, None, -2), None, ...)) == "[0, :, 1::-2, None, ...]"
+    assert shown(list(range(9))) == "[<int64 array of shape (9,)>]"
     assert shown((x, np.array([True]))) == "[<int64[2]>, <bool array of shape (1,)>]"
 
 

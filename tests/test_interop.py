@@ -42,7 +42,6 @@ CALLS: dict[Any, list[tuple[Any, Any]]] = {
     np.diff: [(lambda x: np.diff(x), ROW), (lambda x: np.diff(x, 2, axis=0), SQUARE)],
     np.clip: [
         (lambda x: np.clip(x, 1.0, 2.0), WIDE),
-        (lambda x: np.clip(x, min=1.0), WIDE),
         (lambda x: np.clip(x, None, 2.0), WIDE),
     ],
     np.where: [(lambda x: np.where(WIDE > 1, x, 0.0), WIDE)],
@@ -90,7 +89,6 @@ CALLS: dict[Any, list[tuple[Any, Any]]] = {
     np.dstack: [(lambda x: np.dstack([x, ROW]), ROW)],
     np.column_stack: [(lambda x: np.column_stack([x, SQUARE]), ROW)],
     np.append: [(lambda x: np.append(x, 2.0), ROW), (lambda x: np.append(x, WIDE, 0), WIDE)],
-    np.unstack: [(lambda x: np.unstack(x), WIDE)],
     np.split: [(lambda x: np.split(x, 3, axis=1), WIDE)],
     np.array_split: [
         (lambda x: np.array_split(x, 2, axis=1), WIDE),
@@ -131,6 +129,9 @@ CALLS: dict[Any, list[tuple[Any, Any]]] = {
     np.linalg.diagonal: [(lambda x: np.linalg.diagonal(x), STACK)],
     np.linalg.trace: [(lambda x: np.linalg.trace(x), STACK)],
 }
+if hasattr(np, "unstack"):  # NumPy 2.1
+    CALLS[np.clip].append((lambda x: np.clip(x, min=1.0), WIDE))
+    CALLS[np.unstack] = [(lambda x: np.unstack(x), WIDE)]
 # Functions that give whole numbers, truth values, or constants.
 WITHOUT_GRADIENT: dict[Any, Any] = {
     np.all: lambda x: np.all(x > 1, axis=0),
@@ -334,16 +335,21 @@ def every_function() -> list[Any]:
     return found
 
 
+def called(function: Any, t: ag.Node) -> Any:
+    """Return the function of as many tensors as it must be given."""
+    for count in (1, 2, 3):
+        try:
+            return function(*[t] * count)
+        except TypeError as error:
+            if "missing" not in str(error) or count == 3:
+                raise
+
+
 @pytest.mark.parametrize("function", every_function())
 def test_no_function_silently_drops_the_gradient(function: Any):
-    required = [
-        p
-        for p in inspect.signature(function).parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
     t = ag.tensor(SQUARE @ SQUARE.T, requires_grad=True)
     try:
-        result = function(*[t] * max(1, len(required)))
+        result = called(function, t)
     except DTypeError as error:
         if function not in _FUNCTIONS:
             assert "no differentiable rule for numpy." in str(error)  # noqa: PT017

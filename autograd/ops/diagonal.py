@@ -65,7 +65,7 @@ class EmbedDiagonal(Op):
         length = _length(rows, columns, offset)
         if d.shape[-1:] != (length,):
             raise ShapeError(
-                f"embed_diagonal: diagonal {offset} of a {rows} x {columns} matrix has {length} "
+                f"diagonal {offset} of a {rows} x {columns} matrix has {length} "
                 f"elements, but shape {d.shape} came; its last axis must be as long"
             )
         return Spec((*d.shape[:-1], rows, columns), d.dtype)

@@ -79,7 +79,7 @@ class Place(Op):
 
     def infer(self, *specs: Spec, keys: tuple[Basic, ...], shape: Shape) -> Spec:
         for spec, key in zip(specs, keys, strict=True):
-            _need_shape("place", spec.shape, _sliced(shape, key), shown(key))
+            _need_shape(spec.shape, _sliced(shape, key), shown(key))
         return Spec(shape, specs[0].dtype)
 
     def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
@@ -111,7 +111,7 @@ class SliceSet(Op):
         return out
 
     def infer(self, x: Spec, v: Spec, *, key: Basic) -> Spec:
-        _need_shape("slice_set", v.shape, _sliced(x.shape, key), shown(key))
+        _need_shape(v.shape, _sliced(x.shape, key), shown(key))
         return x
 
     def batch(self, batched: Sequence[bool], x: Any, v: Any, *, key: Basic) -> Any:
@@ -121,10 +121,10 @@ class SliceSet(Op):
 slice_set: SliceSet = register(SliceSet("slice_set"))
 
 
-def _need_shape(name: str, shape: Shape, expected: Shape, what: str) -> None:
+def _need_shape(shape: Shape, expected: Shape, what: str) -> None:
     if shape != expected:
         raise ShapeError(
-            f"{name}: what goes to {what} must have shape {expected}, but has {shape}; reshape or "
+            f"what goes to {what} must have shape {expected}, but has {shape}; reshape or "
             "broadcast it first"
         )
 
@@ -148,18 +148,18 @@ def _shifted(x: Array, count: int, source: int, target: int) -> Array:
     return np.moveaxis(x, range(source, source + count), range(target, target + count))
 
 
-def _checked_indices(name: str, shape: Shape, indices: Sequence[Spec], axes: Axes) -> Shape:
+def _checked_indices(shape: Shape, indices: Sequence[Spec], axes: Axes) -> Shape:
     """Return the common shape of index arrays for `axes` of `shape`."""
     ordered = list(axes) == sorted(set(axes)) and all(0 <= a < len(shape) for a in axes)
     if len(axes) != len(indices) or not axes or not ordered:
         raise ShapeError(
-            f"{name}: {len(indices)} index arrays for axes {axes} of shape {shape}; give one for "
+            f"{len(indices)} index arrays for axes {axes} of shape {shape}; give one for "
             "each axis, the axes in rising order"
         )
     for spec in indices:
         if spec.dtype.kind not in "iu":
             raise DTypeError(
-                f"{name}: an index array must be of an integer dtype, but is {spec}; convert it "
+                f"an index array must be of an integer dtype, but is {spec}; convert it "
                 "with .astype('int64')"
             )
     try:
@@ -167,8 +167,7 @@ def _checked_indices(name: str, shape: Shape, indices: Sequence[Spec], axes: Axe
     except ValueError:
         shapes = " and ".join(str(spec.shape) for spec in indices)
         raise ShapeError(
-            f"{name}: index arrays of shapes {shapes} do not broadcast; make their lengths equal "
-            "or 1"
+            f"index arrays of shapes {shapes} do not broadcast; make their lengths equal or 1"
         ) from None
 
 
@@ -177,13 +176,11 @@ def _gathered(shape: Shape, common: Shape, axes: Axes, at: int) -> Shape:
     return rest[:at] + common + rest[at:]
 
 
-def _misfit(
-    name: str, shape: Shape, indices: Sequence[Array], axes: Axes, error: IndexError
-) -> ShapeError:
+def _misfit(shape: Shape, indices: Sequence[Array], axes: Axes, error: IndexError) -> ShapeError:
     """Return what is wrong with index arrays that NumPy refused, or raise it."""
-    _checked_indices(name, shape, [spec_of(np.asarray(i)) for i in indices], axes)
+    _checked_indices(shape, [spec_of(np.asarray(i)) for i in indices], axes)
     return ShapeError(
-        f"{name}: an index array for axes {axes} does not fit shape {shape}: {error}; indices go "
+        f"an index array for axes {axes} does not fit shape {shape}: {error}; indices go "
         "from minus the length of the axis to the length less one"
     )
 
@@ -196,11 +193,11 @@ class Gather(Op):
         try:
             taken = x[key]
         except IndexError as error:
-            raise _misfit("gather", x.shape, indices, axes, error) from None
+            raise _misfit(x.shape, indices, axes, error) from None
         return _shifted(taken, taken.ndim - x.ndim + len(axes), natural, at)
 
     def infer(self, x: Spec, *indices: Spec, axes: Axes, at: int) -> Spec:
-        common = _checked_indices("gather", x.shape, indices, axes)
+        common = _checked_indices(x.shape, indices, axes)
         return Spec(_gathered(x.shape, common, axes, at), x.dtype)
 
     def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
@@ -247,8 +244,8 @@ class Scatter(Op):
         return np.moveaxis(total, range(len(axes)), axes)
 
     def infer(self, v: Spec, *indices: Spec, axes: Axes, at: int, shape: Shape) -> Spec:
-        common = _checked_indices("scatter", shape, indices, axes)
-        _need_shape("scatter", v.shape, _gathered(shape, common, axes, at), f"axes {axes}")
+        common = _checked_indices(shape, indices, axes)
+        _need_shape(v.shape, _gathered(shape, common, axes, at), f"axes {axes}")
         return Spec(shape, v.dtype)
 
     def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
@@ -278,7 +275,7 @@ def _flat_targets(indices: Sequence[Array], axes: Axes, shape: Shape) -> tuple[A
         n = shape[a]
         if i.size and not -n <= i.min() <= i.max() < n:
             error = IndexError(f"{i.min()} to {i.max()} for axis {a} of length {n}")
-            raise _misfit("scatter", shape, indices, axes, error)
+            raise _misfit(shape, indices, axes, error)
         i = np.asarray(i).astype(np.intp, copy=False)
         flat = flat * n + np.where(i < 0, i + n, i)
     return np.ravel(flat), np.shape(flat)
@@ -306,12 +303,12 @@ class ScatterSet(Op):
         try:
             out[key] = _shifted(v, v.ndim - x.ndim + len(axes), at, natural)
         except IndexError as error:
-            raise _misfit("scatter_set", x.shape, indices, axes, error) from None
+            raise _misfit(x.shape, indices, axes, error) from None
         return out
 
     def infer(self, x: Spec, v: Spec, *indices: Spec, axes: Axes, at: int) -> Spec:
-        common = _checked_indices("scatter_set", x.shape, indices, axes)
-        _need_shape("scatter_set", v.shape, _gathered(x.shape, common, axes, at), f"axes {axes}")
+        common = _checked_indices(x.shape, indices, axes)
+        _need_shape(v.shape, _gathered(x.shape, common, axes, at), f"axes {axes}")
         return x
 
     def pull(self, needs: Any, g: Any, y: Any, xs: Any, attrs: Any) -> Any:
@@ -358,7 +355,13 @@ def getitem(x: Any, key: Any) -> Any:
         return slice_(x, key=(key,))
     found = parsed(key, x.shape)
     y = slice_(x, key=found.basic) if found.basic else x
-    return gather(y, *found.indices, axes=found.axes, at=found.place) if found.indices else y
+    if not found.indices:
+        return y
+    try:
+        return gather(y, *found.indices, axes=found.axes, at=found.place)
+    except ShapeError as error:
+        error.args = (f"{error}. The index was {shown(key)} of shape {x.shape}",)
+        raise
 
 
 def index_set(x: Any, key: Any, value: Any) -> Any:

@@ -84,7 +84,7 @@ class Split(Op):
         a = checked_axis(axis, x.ndim)
         if sum(sizes) != x.shape[a] or any(size < 0 for size in sizes):
             raise ShapeError(
-                f"split: the parts {sizes} do not make up axis {a} of {x.shape}, which has length "
+                f"the parts {sizes} do not make up axis {a} of {x.shape}, which has length "
                 f"{x.shape[a]}; choose parts that add up to it"
             )
         return tuple(Spec((*x.shape[:a], size, *x.shape[a + 1 :]), x.dtype) for size in sizes)
@@ -163,7 +163,7 @@ class Pad(Op):
     def infer(self, x: Spec, *, widths: tuple[tuple[int, ...], ...], value: Any) -> Spec:
         if len(widths) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
             raise ShapeError(
-                f"pad: widths {widths} must be one pair (before, after) of numbers >= 0 for each "
+                f"widths {widths} must be one pair (before, after) of numbers >= 0 for each "
                 f"of the {x.ndim} axes of {x.shape}"
             )
         lengths = zip(x.shape, widths, strict=True)

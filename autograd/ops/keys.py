@@ -42,6 +42,8 @@ def _shown(part: Any) -> str:
         return "..."
     if isinstance(part, Node):
         return f"<{part.spec}>"
+    if isinstance(part, list) and len(part) > 8:
+        part = np.asarray(part)
     if isinstance(part, np.ndarray) and part.ndim:
         return f"<{part.dtype} array of shape {part.shape}>"
     return str(part)

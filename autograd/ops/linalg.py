@@ -78,7 +78,7 @@ class Solve(MatrixOp):
         rows = b.shape[0] if b.ndim == 1 else b.shape[-2] if b.ndim else None
         if rows != a.shape[-1]:
             raise ShapeError(
-                f"solve: {a.shape} is a matrix of {a.shape[-1]} columns, so the right side must "
+                f"{a.shape} is a matrix of {a.shape[-1]} columns, so the right side must "
                 f"have {a.shape[-1]} rows, but its shape is {b.shape}"
             )
         if b.ndim == 1:

@@ -230,9 +230,7 @@ class PermuteDims(Op):
 
     def infer(self, x: Spec, *, axes: Axes) -> Spec:
         if sorted(axes) != list(range(x.ndim)):
-            raise ShapeError(
-                f"permute_dims: axes {axes} must name each of the {x.ndim} axes of {x.shape} once"
-            )
+            raise ShapeError(f"axes {axes} must name each of the {x.ndim} axes of {x.shape} once")
         return Spec(tuple(x.shape[a] for a in axes), x.dtype)
 
     def batch(self, batched: Sequence[bool], x: Any, *, axes: Axes) -> Any:
@@ -310,8 +308,7 @@ class Roll(Op):
             checked_axis(a, x.ndim)
         if len(shift) != len(axes):
             raise ShapeError(
-                f"roll: {len(shift)} shifts {shift} for {len(axes)} axes {axes}; "
-                "give one shift an axis"
+                f"{len(shift)} shifts {shift} for {len(axes)} axes {axes}; give one shift an axis"
             )
         return x
 
