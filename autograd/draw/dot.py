@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from autograd.graph import Graph
     from autograd.spec import Spec
 
+_HOLDS = 8
+"""Lines from a mark of the ruler to its step: a few are outweighed by other arrows."""
 _DIRECTIONS = {"down": "TB", "up": "BT", "right": "LR", "left": "RL"}
 
 
@@ -119,7 +121,6 @@ def _head(picture: Picture, rankdir: str) -> Iterator[str]:
     yield _attrs(
         "  graph",
         rankdir=rankdir,
-        newrank="true",
         splines="spline",
         fontname=FONT,
         fontcolor=TEXT,
@@ -232,30 +233,29 @@ def _columns(picture: Picture) -> Iterator[str]:
     """Yield what keeps the steps of an unrolled loop side by side, in their order.
 
     Graphviz orders frames to avoid crossings. An invisible ruler above them, with a mark for each
-    step and a line from each mark to its step, makes the order of the steps the best one.
+    step and lines from each mark to its step, makes the order of the steps the best one.
     """
-    rulers: dict[tuple[int | None, str], list[int]] = {}
+    numbers: dict[int, tuple[int, ...]] = {}
     for i, frame in enumerate(picture.frames):
         if frame.kind == "step":
-            stem = frame.title.rpartition("[")[0]
-            rulers.setdefault((frame.parent, stem), []).append(i)
-    first: dict[int, int] = {}
+            number = int(frame.title.rpartition("[")[2][:-1])
+            outer = () if frame.parent is None else numbers.get(frame.parent, ())
+            numbers[i] = (*outer, number)
+    if not numbers:
+        return
+    held: dict[int, list[int]] = {i: [] for i in numbers}
     for i, box in enumerate(picture.boxes):
         frame_of = box.frame
-        while frame_of is not None and frame_of not in first:
-            first[frame_of] = i
+        while frame_of is not None:
+            if frame_of in held and len(held[frame_of]) < _HOLDS:
+                held[frame_of].append(i)
             frame_of = picture.frames[frame_of].parent
-    for frames in rulers.values():
-        steps = sorted(frames, key=lambda i: _step_number(picture.frames[i]))
-        marks = " -> ".join(f"mark{i}" for i in steps)
-        for i in steps:
-            yield f"  mark{i} [shape=point, style=invis, width=0.01, height=0.01];"
-            yield f"  mark{i} -> n{first[i]} [style=invis, weight=0];"
-        yield f"  {{ rank=same; {marks} [style=invis]; }}"
-
-
-def _step_number(frame: Frame) -> int:
-    return int(frame.title.rpartition("[")[2][:-1])
+    marks = sorted(numbers, key=lambda i: (numbers[i], i))
+    for i in marks:
+        yield f"  mark{i} [shape=point, style=invis, width=0.01, height=0.01];"
+        for b in held[i]:
+            yield f"  mark{i} -> n{b} [style=invis, weight=0];"
+    yield f"  {{ rank=same; {' -> '.join(f'mark{i}' for i in marks)} [style=invis]; }}"
 
 
 def _legend(picture: Picture) -> Iterator[str]:

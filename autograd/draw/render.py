@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+import subprocess
+import sys
 
 from autograd.draw.dot import Source
 from autograd.errors import DrawError
@@ -23,26 +24,39 @@ def render(source: Source, format: str) -> bytes:
     raise DrawError(f"cannot render a picture here: no Graphviz was found; {_INSTALL}")
 
 
+_CHILD = """
+import sys
+import pygraphviz
+text = sys.stdin.buffer.read().decode()
+sys.stdout.buffer.write(pygraphviz.AGraph(string=text).draw(format=sys.argv[1], prog=sys.argv[2]))
+"""
+
+
 def _by_pygraphviz(source: Source, format: str) -> bytes | None:
-    """Render in this process; None if pygraphviz is not there or has no Graphviz."""
+    """Render with pygraphviz, if it is there, in a process of its own.
+
+    Graphviz is C code that some graphs crash; that must not end a training or a notebook.
+    """
     try:
-        import pygraphviz
+        import pygraphviz  # noqa: F401
     except ImportError:
         return None
+    if not source.late:
+        return _in_child(source.first, format, "dot")
+    laid_out = _in_child(source.first, "dot", "dot").decode()
+    return _in_child(source.continued(laid_out), format, "nop2")
 
-    def run(text: str, format: str, prog: str) -> bytes:
-        made: bytes = pygraphviz.AGraph(string=text).draw(format=format, prog=prog)
-        return made
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Graphviz' remarks on fonts and sizes
-        try:
-            if not source.late:
-                return run(source.first, format, "dot")
-            laid_out = run(source.first, "dot", "dot").decode()
-            return run(source.continued(laid_out), format, "nop2")
-        except (OSError, ValueError) as error:
-            raise DrawError(f"Graphviz could not draw the picture: {error}") from error
+def _in_child(text: str, format: str, engine: str) -> bytes:
+    command = [sys.executable, "-P", "-c", _CHILD, format, engine]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    if done.returncode == 0 and done.stdout:
+        return done.stdout
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    reason = said[-1] if done.returncode > 0 and said else f"it ended with {done.returncode}"
+    raise DrawError(
+        f"Graphviz could not draw the picture: {reason}; try another depth= or direction="
+    )
 
 
 def _by_graphviz(source: Source, format: str) -> bytes | None:
