@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class Spec:
     dtype: np.dtype[Any]
 
     def __str__(self) -> str:
-        return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+        return f"{_name(self.dtype)}[{', '.join(map(str, self.shape))}]"
 
     @property
     def ndim(self) -> int:
@@ -49,11 +50,18 @@ class Spec:
         return self.dtype.kind == "f"
 
 
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    """Return `dtype.name`, which NumPy works out anew each time: too slow for a million nodes."""
+    return dtype.name
+
+
 def spec_of(value: Array) -> Spec:
+    """Return the spec of an array."""
     return Spec(value.shape, value.dtype)
 
 
-def make_spec(shape: int | Iterable[int], dtype: npt.DTypeLike = np.float64) -> Spec:
+def make_spec(shape: int | Iterable[Any], dtype: npt.DTypeLike = np.float64) -> Spec:
     """Return the spec of user-given `shape` and `dtype`, checked."""
     lengths = (shape,) if isinstance(shape, int) else tuple(shape)
     for length in lengths:
