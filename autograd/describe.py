@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autograd.errors import LoopGradError
 from autograd.errors import user_line as user_line
@@ -20,7 +20,7 @@ def put_in_front(error: LoopGradError, what: str, behind: str = "") -> None:
 
 def describe(node: Node) -> str:
     """Return how errors speak of a node: op, name, spec, and the line that made it."""
-    spec = node._spec if node._value is None else node.spec
+    spec: Any = node._spec if node._value is None else node.spec
     several = type(spec) is tuple
     text = f"({', '.join(map(str, spec))})" if several else ("?" if spec is None else str(spec))
     name = f" '{node.name}'" if node.name else ""

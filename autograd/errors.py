@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import FrameType
 
 _PACKAGES = tuple(
     str(Path(__file__).resolve().parent.parent / name) + "/" for name in ("autograd", "loops", "nn")
@@ -10,12 +11,12 @@ _PACKAGES = tuple(
 
 def user_line() -> tuple[str, int] | None:
     """Return file and line of the innermost caller outside LoopGrad's packages."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
         if not filename.startswith(_PACKAGES):
             return filename, frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

@@ -306,7 +306,9 @@ def _fresh(x: Any) -> Node:
 class _Call:
     """One call of a user's function with fresh nodes in place of its differentiated arguments."""
 
-    def __init__(self, fn: Callable[..., Any], argnums: int | Sequence[int], args: Any, kwargs: Any):
+    def __init__(
+        self, fn: Callable[..., Any], argnums: int | Sequence[int], args: Any, kwargs: Any
+    ) -> None:
         self.single = isinstance(argnums, int)
         numbers = [argnums] if isinstance(argnums, int) else list(argnums)
         for number in numbers:
@@ -352,6 +354,7 @@ def make_constant(value: Any) -> Node:
 
 
 def zeros_like(like: Any) -> Node:
+    """Return a constant of zeros with the shape and dtype of `like`."""
     return make_constant(np.zeros(like.shape, like.dtype))
 
 
@@ -363,7 +366,8 @@ def _scalar_output(result: Any, name: str) -> Node:
             f"{name}: the function must return a scalar, but returned {describe(result)}; reduce "
             "it with sum() or mean(), or use vjp or jacobian"
         )
-    return result
+    scalar: Node = result
+    return scalar
 
 
 def value_and_grad(
@@ -461,8 +465,7 @@ def jvp(fn: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) ->
     directions, _ = flatten(tuple(tangents))
     if len(directions) != len(call.fresh):
         raise GradientError(
-            f"jvp needs one tangent an argument: {len(call.fresh)} expected, "
-            f"{len(directions)} came"
+            f"jvp needs one tangent an argument: {len(call.fresh)} expected, {len(directions)} came"
         )
     checked = [seed_of(x, v) for x, v in zip(call.fresh, directions, strict=True)]
     with enable_grad():
@@ -526,5 +529,3 @@ def hvp(fn: Callable[..., Any], args: Sequence[Any], vectors: Sequence[Any]) -> 
 def stop_gradient(x: Any) -> Any:
     """Return `x` as a value through which no gradient flows."""
     return OPS["stop_gradient"](x)
-
-

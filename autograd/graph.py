@@ -191,7 +191,7 @@ class Graph:
             from autograd.execute.reference import Program
 
             known = self._cache["program"] = Program(self)
-        return known  # type: ignore[no-any-return]
+        return known
 
     def run(
         self,
@@ -445,10 +445,10 @@ def trace(fn: Callable[..., Any], *specs: Any, name: str | None = None) -> Graph
     inputs: dict[str, Node] = {}
     args = []
     for number, tree in enumerate(specs):
-        leaves, structure = _spec_leaves(tree)
+        wanted, structure = _spec_leaves(tree)
         nodes = []
-        for i, spec in enumerate(leaves):
-            key = _argument_name(fn, number) + ("" if len(leaves) == 1 else f"_{i}")
+        for i, spec in enumerate(wanted):
+            key = _argument_name(fn, number) + ("" if len(wanted) == 1 else f"_{i}")
             node = draw_input(key, spec, None)
             node.line = user_line()
             inputs[key] = node

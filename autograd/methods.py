@@ -20,6 +20,15 @@ class ArrayMethods:
 
     __slots__ = ()
 
+    def reshape(self, *shape: Any) -> Node:
+        return _call("reshape", self, shape[0] if len(shape) == 1 else shape)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Node:
+        return _call("sum", self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Node:
+        return _call("mean", self, axis, keepdims)
+
     def max(self, axis: Any = None, keepdims: bool = False) -> Node:
         return _call("max", self, axis, keepdims)
 

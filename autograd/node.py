@@ -162,7 +162,7 @@ class Node(ArrayMethods):
         return self
 
     def __repr__(self) -> str:
-        if self._value is None:
+        if self._value is None or type(self._value) is tuple:
             return f"<{describe(self)}>"
         text = np.array2string(self.value, threshold=20, separator=", ", prefix="tensor(")
         return f"tensor({text}, {self.spec})"
@@ -304,25 +304,12 @@ class Node(ArrayMethods):
     @property
     def T(self) -> Node:  # noqa: N802 - NumPy's name
         """The matrix transpose: the last two axes swapped (array API `mT`; rank 0, 1: itself)."""
-        return self if self.ndim < 2 else apply(OPS["swapaxes"], (self,), {"axis1": -2, "axis2": -1})
+        if self.ndim < 2:
+            return self
+        return apply(OPS["swapaxes"], (self,), {"axis1": -2, "axis2": -1})
 
     def astype(self, dtype: npt.DTypeLike) -> Node:
         return apply(OPS["astype"], (self,), {"dtype": checked_dtype(dtype).name})
-
-    def reshape(self, *shape: Any) -> Node:
-        from autograd.ops.shape import reshape
-
-        return _node(reshape(self, shape[0] if len(shape) == 1 else shape))
-
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Node:
-        from autograd.ops.reduce import sum
-
-        return _node(sum(self, axis=axis, keepdims=keepdims))
-
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Node:
-        from autograd.ops.reduce import mean
-
-        return _node(mean(self, axis=axis, keepdims=keepdims))
 
     # Python's conversions need a value.
 
@@ -375,12 +362,6 @@ class Node(ArrayMethods):
         return apply_function(func, args, kwargs)
 
 
-def _node(result: Any) -> Node:
-    """Tell the type checker what a function of ops returns when it was given a node."""
-    node: Node = result
-    return node
-
-
 class Leaf(Node):
     """A tensor that is its own beginning: `backward()` accumulates into its `grad`."""
 
@@ -408,7 +389,8 @@ class Parameter(Leaf):
     """The serial number at the moment its value was last replaced."""
 
     @property
-    def value(self) -> Array:
+    def value(self) -> Any:
+        """The value, read-only. Assign a new one to replace it; shape and dtype stay."""
         return locked(self._value)
 
     @value.setter
@@ -433,6 +415,7 @@ class Parameter(Leaf):
 def make_leaf(
     cls: type[Any], op: str, value: Array | None, spec: Spec | None, tracked: bool, name: str | None
 ) -> Any:
+    """Return a leaf of class `cls`, which takes over `value`: nobody else may write to it."""
     node = _new(cls)
     node.op = OPS[op]
     node.inputs = ()
@@ -462,7 +445,8 @@ def tensor(value: Any, dtype: npt.DTypeLike | None = None, *, requires_grad: boo
             f"only float tensors have gradients, but this one is {spec_of(array)}; "
             "pass dtype='float64' or drop requires_grad"
         )
-    node: Node = make_leaf(Leaf if requires_grad else Node, "constant", array, None, requires_grad, None)
+    cls = Leaf if requires_grad else Node
+    node: Node = make_leaf(cls, "constant", array, None, requires_grad, None)
     return node
 
 
@@ -493,8 +477,9 @@ def input(name: str, shape: Any = (), dtype: npt.DTypeLike = np.float64) -> Node
     scope = current_state().scope
     if scope is not None:
         raise GraphError(
-            f"input '{name}' is made in the body of {scope.label} '{scope.path}'; make it before the "
-            "block, and use it inside as it is (shared by all steps) or by each() (a slice a step)"
+            f"input '{name}' is made in the body of {scope.label} '{scope.path}'; make it before "
+            "the block, and use it inside as it is (shared by all steps) or by each() (one slice "
+            "a step)"
         )
     try:
         spec = make_spec(shape, dtype)
@@ -578,6 +563,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
 
     It is recorded when something could ask for its gradient later, or when it is virtual.
     """
+    value: Any
     values = []
     tracked = virtual = False
     for x in inputs:
@@ -685,9 +671,7 @@ def items(node: Node) -> tuple[Node, ...]:
 # Errors that say where and what.
 
 
-def _locate(
-    error: LoopGradError, op: Op, inputs: Sequence[Node], scope: Scope | None
-) -> None:
+def _locate(error: LoopGradError, op: Op, inputs: Sequence[Node], scope: Scope | None) -> None:
     """Put the node, its inputs and the user's line in front of what `infer` said."""
     inside = f" in the body of '{scope.path}'" if scope is not None else ""
     given = "; ".join(map(describe, inputs))

@@ -99,7 +99,7 @@ class Op:
         Ops whose gradients share work override this; all others list one rule an input.
         An op with bodies may return a generator: see `autograd.trampoline`.
         """
-        grads = []
+        grads: list[Any] = []
         for i, need in enumerate(needs):
             if not need:
                 grads.append(None)

@@ -68,7 +68,7 @@ def _loop_body(
 def batched_body(
     body: Graph, flags: Sequence[bool], full: Sequence[bool], size: int
 ) -> tuple[Graph, list[bool]]:
-    """Return `body` with a leading axis on the inputs in `flags` and at least the outputs in `full`.
+    """Return `body` with a leading axis on inputs in `flags` and at least on outputs in `full`.
 
     The second result says which outputs depend on a batched input.
     """
@@ -96,7 +96,9 @@ def batched_body(
     return graph, [y in batches for y in outputs]
 
 
-def batched_branch(batched: Sequence[bool], xs: Sequence[Any], bodies: Sequence[Graph]) -> list[Any]:
+def batched_branch(
+    batched: Sequence[bool], xs: Sequence[Any], bodies: Sequence[Graph]
+) -> list[Any]:
     """Return the outputs of a branch for a batch.
 
     Where the index is the same for all examples, one body runs. Where each has its own, all

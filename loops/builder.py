@@ -37,8 +37,8 @@ class Builder:
     def __init__(self, name: str, length: int | None, reverse: bool) -> None:
         if length is not None and (type(length) is not int or not 0 <= length <= MAX_LENGTH):
             raise GraphError(
-                f"the length of loop '{name}' must be a whole number from 0 to {MAX_LENGTH}, but is "
-                f"{length!r}; leave it out where a per-step input says it"
+                f"the length of loop '{name}' must be a whole number from 0 to {MAX_LENGTH}, but "
+                f"is {length!r}; leave it out where a per-step input says it"
             )
         self.name = name
         self.length = length
@@ -266,7 +266,7 @@ class Builder:
         self.fed = {}
         self.collected = []
         self.handles = []
-        self.states = dict.fromkeys(self.states)  # type: ignore[arg-type]
+        self.states = {port: port for port in self.states}
 
 
 def _position(states: dict[Node, Any], branch: Node) -> int:

@@ -145,7 +145,7 @@ def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool,
         dict(zip(body.outputs, outputs, strict=True)),
     )
     yield vjp.differentiate(needs, given)
-    return vjp.plan(body.name) if vjp.found else None
+    return vjp.plan(body.name) if vjp.found or vjp.carried else None
 
 
 class BodyVjp:

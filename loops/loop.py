@@ -102,9 +102,7 @@ class Loop(Op):
                     f"per-step input '{name}' gives the body {port} each step, so it must be "
                     f"{_stacked('T', port)}, but it is {spec}"
                 )
-        for name, spec, port, after in zip(
-            names[1], given[1], wanted[1], next_states, strict=True
-        ):
+        for name, spec, port, after in zip(names[1], given[1], wanted[1], next_states, strict=True):
             if not spec == port == after:
                 raise ShapeError(state_changed(name, spec, after))
         steps_taken = _length(given[2], names[2], length)
@@ -140,9 +138,7 @@ class Loop(Op):
         rows: list[list[Node]] = []
         for t in range(length - 1, -1, -1) if attrs["reverse"] else range(length):
             prefix = f"{path}[{t}]."
-            slices = [
-                xs[t].named(prefix + name) for xs, name in zip(sequences, names, strict=True)
-            ]
+            slices = [xs[t].named(prefix + name) for xs, name in zip(sequences, names, strict=True)]
             outputs = body.inline([*shared, *states, *slices], prefix)
             states = outputs[: len(states)]
             rows.append(outputs[len(states) :])
@@ -184,6 +180,7 @@ class Loop(Op):
 
 
 def ports_of(attrs: dict[str, Any]) -> Ports:
+    """Return the counts of ports a loop's attrs hold."""
     return Ports(attrs["shared"], attrs["states"], attrs["each"])
 
 
@@ -348,8 +345,8 @@ def repeat(
     parameters = ", ".join(body.parameters)
     if parameters:
         raise GraphError(
-            f"the body '{body.name}' given to repeat holds {parameters} itself; make them inputs of "
-            "the body and pass them in `shared`, so that their gradient comes out"
+            f"the body '{body.name}' given to repeat holds {parameters} itself; make them inputs "
+            "of the body and pass them in `shared`, so that their gradient comes out"
         )
     if len(body.inputs) != len(shared) + len(init) + len(each) or len(body.outputs) < len(init):
         raise GraphError(

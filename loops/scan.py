@@ -25,12 +25,15 @@ def scan(
     the body of a LoopNode. Without `xs`, `length` says how often to run.
     """
     states, carry_structure = flatten(init)
-    sequences, each_structure = ([], None) if xs is None else flatten(xs)
+    sequences: list[Any] = []
+    each_structure = None
+    if xs is not None:
+        sequences, each_structure = flatten(xs)
     with LoopNode(name, length, reverse) as node:
         slices = [node.each(x) for x in sequences]
         before = [node.branch(_state_name(x, i, len(states)), x) for i, x in enumerate(states)]
         x = unflatten(each_structure, slices) if sequences else None
-        result = fn(unflatten(carry_structure, before), x)
+        result: Any = fn(unflatten(carry_structure, before), x)
         if not isinstance(result, tuple) or len(result) != 2:
             raise GraphError(
                 f"the function of scan must return (carry, y), but returned "

@@ -179,3 +179,12 @@ class TestReassignedParameters:
         w.value = 4.0
         with pytest.raises(GradientError, match="'w' was given a new value"):
             pullback(1.0)
+
+
+def test_the_gradient_by_a_parameter_is_itself_a_function_of_the_parameter():
+    """Nothing is dropped silently where the functional and the eager habit meet."""
+    w = ag.parameter("w", 2.0)
+    g = ag.grad(lambda w: w**3)(w)  # 3 w^2
+    (w * 2 + g * g).backward()  # 2 + 2 g 6 w
+    assert w.grad is not None
+    assert w.grad.item() == 290.0

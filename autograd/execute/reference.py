@@ -30,7 +30,7 @@ class Instruction(NamedTuple):
     """The slot of the only argument, which is then not worth a `pick`; else -1."""
     slot: int
     dead: tuple[int, ...]
-    """Slots no later instruction reads: emptied, so that large values live no longer than needed."""
+    """Slots no later instruction reads: emptied, so that large values live only while needed."""
     node: Node
 
 

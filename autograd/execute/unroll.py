@@ -46,9 +46,9 @@ def _one_level(graph: Graph) -> Graph:
                 continue
             name = graph.names[node]
             if node.bodies:
-                outputs = node.op.expand(node, xs, name)
-                if outputs is not None:
-                    made[node] = outputs
+                laid_out = node.op.expand(node, xs, name)
+                if laid_out is not None:
+                    made[node] = laid_out
                     continue
             attrs = {
                 key: _one_level(value) if isinstance(value, Graph) else value
@@ -62,4 +62,3 @@ def _one_level(graph: Graph) -> Graph:
     result = Graph.of(inputs, outputs, graph.name)
     result.structure = graph.structure
     return result
-
