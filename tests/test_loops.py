@@ -375,6 +375,16 @@ class TestGradients:
 
         ag.check_grad(loss, (X[0], X[1], X[2]), order=2)
 
+    @pytest.mark.parametrize("length", [0, 1, 2])
+    def test_state_that_is_fed_something_else_passes_its_gradient_if_no_step_runs(self, length):
+        x = ag.input("x", (2,))
+        with LoopNode("loop", length=length) as loop:
+            h = loop.branch("h", x)
+            loop.feed(h, ag.tanh(ag.parameter("w", X[1])))
+        graph = ag.Graph(x, {"y": (loop.final(h) ** 2.0).sum()}, allow_unused=True)
+        ag.check_grad(graph, (X[0],), order=2)
+        assert graph.grad(wrt=["x"]).run(x=X[0])["grad_x"].any() == (length == 0)
+
     def test_no_path_gives_zeros(self):
         w = ag.parameter("w", W)
         xs = ag.input("xs", (T, 2))
