@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from autograd.draw.picture import Arrow, Box, Frame, Picture, picture_of, short
 from autograd.draw.style import (
+    ARROW_MEANINGS,
     ARROWS,
     BACKWARD,
     BACKWARD_FRAMES,
@@ -74,13 +75,12 @@ class Source:
         run down between the same boxes.
         """
         across = {int(m[1]): float(m[2]) for m in _POSITION.finditer(laid_out)}
+        sideways = re.search(r'rankdir="?[LR]', laid_out) is not None
         lines = []
         for tail, head, attrs in self.late:
             away = across.get(head, 0.0) - across.get(tail, 0.0)
-            if 'class="step"' in attrs:
-                sides = ("e", "w")
-            else:
-                sides = ("w", "w") if away <= 0 else ("e", "e")
+            back = "n" if sideways else "w" if away <= 0 else "e"
+            sides = ("e", "w") if 'class="step"' in attrs and not sideways else (back, back)
             lines.append(_late(tail, head, f"{attrs}, tailport={sides[0]}, headport={sides[1]}"))
         return _with_statements(laid_out, lines)
 
@@ -277,6 +277,12 @@ def _legend(picture: Picture) -> Iterator[str]:
         kinds.append("backward")
         style = {**BOXES["op"], **BACKWARD["op"]}
         yield _attrs("    legend_backward", label=_plain("op of a gradient"), **style)
+    shown = {arrow.kind for arrow in picture.arrows}
+    for kind, meaning in ARROW_MEANINGS.items():
+        if kind in shown:
+            kinds.append(kind)
+            label = f'<FONT COLOR="{ARROWS[kind]["color"]}"><B>{_entities(meaning)}</B></FONT>'
+            yield _attrs(f"    legend_{kind}", shape="plain", label=label)
     if kinds:
         chain = " -> ".join(f"legend_{kind}" for kind in kinds)
         yield f"    {chain} [style=invis];"

@@ -131,3 +131,10 @@ MEANINGS = {
     "output": "output",
 }
 """What each kind of box stands for, in the legend."""
+
+ARROW_MEANINGS = {
+    "stacked": "━━ one value for every step",
+    "back": "╌╌ becomes the state of the next step",
+    "step": "━━ from one step to another",
+}
+"""What arrows of a special kind stand for, in the legend."""
