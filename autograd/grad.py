@@ -297,7 +297,7 @@ def _fresh(x: Any) -> Node:
             f"cannot differentiate with respect to a {x.dtype} argument; pass floats, for "
             "example x.astype('float64'), or leave it out of argnums"
         )
-    if x.virtual or (x.tracked and not isinstance(x, Parameter)):
+    if x.virtual or (x.tracked and current_state().recording):
         return apply(OPS["identity"], (x,))
     node: Node = make_leaf(Leaf, "constant", x._value, None, True, None)
     return node

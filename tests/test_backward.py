@@ -188,3 +188,11 @@ def test_the_gradient_by_a_parameter_is_itself_a_function_of_the_parameter():
     (w * 2 + g * g).backward()  # 2 + 2 g 6 w
     assert w.grad is not None
     assert w.grad.item() == 290.0
+
+
+@pytest.mark.parametrize("leaf", [ag.parameter("w", 2.0), ag.tensor(2.0, requires_grad=True)])
+def test_under_no_grad_the_gradient_by_a_leaf_is_right_and_a_constant(leaf):
+    with ag.no_grad():
+        g = ag.grad(lambda w: w**3)(leaf)
+    assert g.item() == 12.0
+    assert not g.tracked
