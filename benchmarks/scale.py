@@ -81,9 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             results["graph"][str(nodes)] = run
             if run is not None:
                 laps = [[name, f"{seconds:.2f}"] for name, seconds in run["laps"].items()]
-                print(f"\nThe same chain as a graph, {nodes:,} nodes: peak {run['peak']:.0f} MB, "
-                      f"text {run['bytes']['text'] / 1e6:.0f} MB, "
-                      f"JSON {run['bytes']['json'] / 1e6:.0f} MB")
+                print(
+                    f"\nThe same chain as a graph, {nodes:,} nodes: peak {run['peak']:.0f} MB, "
+                    f"text {run['bytes']['text'] / 1e6:.0f} MB, "
+                    f"JSON {run['bytes']['json'] / 1e6:.0f} MB"
+                )
                 print(table(["what", "s"], laps))
     write(given.json, results)
     return results

@@ -22,7 +22,7 @@ XS = np.linspace(-1, 1, 12).reshape(3, 4)
 SEQUENCE = np.linspace(-1, 1, 40).reshape(5, 2, 4)
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Raised by the user's code in the middle of something."""
 
 
@@ -149,7 +149,7 @@ def raising(fail: Round) -> Round:
     def step() -> None:
         try:
             fail()
-        except (Stop, ag.LoopGradError, ValueError, FloatingPointError):
+        except (StopError, ag.LoopGradError, ValueError, FloatingPointError):
             return
         raise AssertionError("nothing was raised")
 
@@ -161,7 +161,7 @@ def raise_between_ops() -> Round:
 
     def fail() -> None:
         loss = loss_of(w, b)
-        raise Stop(loss.shape)
+        raise StopError(loss.shape)
 
     return raising(fail)
 
@@ -185,7 +185,7 @@ def raise_in_a_backward() -> Round:
 
     @double.defvjp
     def _(g: Any, y: Any, x: Any) -> Any:
-        raise Stop
+        raise StopError
 
     return raising(lambda: double(loss_of(w, b)).backward())
 
@@ -209,7 +209,7 @@ def raise_in_a_loop_being_drawn() -> Round:
         with LoopNode("broken", length=3) as node:
             before = node.branch("h", np.zeros((2, 4)))
             ag.tanh(before @ w + b)
-            raise Stop
+            raise StopError
 
     return raising(fail)
 
@@ -239,7 +239,7 @@ def raise_in_a_watched_loop() -> Round:
 
     def watch(path: str, value: Any) -> None:
         if "[3]" in path:
-            raise Stop
+            raise StopError
 
     return raising(lambda: graph.run(xs=SEQUENCE, watch=watch))
 

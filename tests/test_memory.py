@@ -23,7 +23,7 @@ ROUNDS = dict.fromkeys(
         "files",
         "pictures",
     ),
-    500,
+    300,
 )
 FEW = 250  # objects of any kind that Python and NumPy keep for themselves for a while
 
