@@ -418,9 +418,9 @@ class Graph:
         return draw(self, path, **options)
 
     def _repr_svg_(self) -> str:
-        from autograd.draw import to_svg
+        from autograd.draw import notebook_svg
 
-        return to_svg(self)
+        return notebook_svg(self)
 
     def save(self, path: Any) -> None:
         """Write the graph and its parameters' values to a JSON file."""
@@ -573,7 +573,10 @@ def _name_all(graph: Graph) -> dict[Node, str]:
         if node.name is not None and node not in names:
             names[node] = unique_name(node.name, taken)
     counts: dict[str, int] = {}
-    for node in graph.nodes:
+    # Scalars come last: they are shared between graphs, so their place in the order is no one's.
+    scalars = [n for n in graph.nodes if n.op.name == "constant" and n.shape == ()]
+    last = set(scalars)
+    for node in [*[n for n in graph.nodes if n not in last], *scalars]:
         if node in names:
             continue
         if node.op.name == "item":
