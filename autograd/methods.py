@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from autograd.describe import describe
+from autograd.errors import DTypeError
+
 if TYPE_CHECKING:
     from autograd.node import Node
 
@@ -13,6 +16,16 @@ def _call(name: str, *args: Any) -> Node:
 
     result: Node = getattr(autograd, name)(*args)
     return result
+
+
+def boolean(x: Node) -> Node:
+    """Return `x` if it is bool: `&`, `|`, `^` and `~` are logic here, and there are no bitwise ops."""
+    if x.dtype.kind != "b":
+        raise DTypeError(
+            f"&, |, ^ and ~ work on bool values, but got {describe(x)}; compare first, for example "
+            "(x > 0) & (y > 0), or use autograd.logical_and and its like"
+        )
+    return x
 
 
 class ArrayMethods:

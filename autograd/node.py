@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from autograd.describe import describe, put_in_front, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
-from autograd.methods import ArrayMethods
+from autograd.methods import ArrayMethods, boolean
 from autograd.scope import STATE, Scope, State, current_state
 from autograd.spec import Array, Spec, checked_dtype, make_spec, spec_of
 
@@ -241,20 +241,20 @@ class Node(ArrayMethods):
         return apply(OPS["abs"], (self,))
 
     def __invert__(self) -> Node:
-        return apply(OPS["logical_not"], (self,))
+        return apply(OPS["logical_not"], (boolean(self),))
 
     def __and__(self, other: Any) -> Node:
-        return apply(OPS["logical_and"], (self, other))
+        return apply(OPS["logical_and"], (boolean(self), other))
 
     __rand__ = __and__
 
     def __or__(self, other: Any) -> Node:
-        return apply(OPS["logical_or"], (self, other))
+        return apply(OPS["logical_or"], (boolean(self), other))
 
     __ror__ = __or__
 
     def __xor__(self, other: Any) -> Node:
-        return apply(OPS["logical_xor"], (self, other))
+        return apply(OPS["logical_xor"], (boolean(self), other))
 
     __rxor__ = __xor__
 

@@ -497,3 +497,11 @@ def test_a_backward_that_raised_can_be_repeated_if_the_graph_was_kept():
     loss.backward()
     assert np.array_equal(x.grad.value, 2 * V)
     assert loss.inputs is RELEASED
+
+
+@pytest.mark.parametrize(
+    "operation", [lambda x: x & 1, lambda x: x | 1, lambda x: x ^ 1, lambda x: ~x]
+)
+def test_bitwise_operators_on_integers_are_refused(operation):
+    with pytest.raises(DTypeError, match=r"work on bool values, but got constant int64\[\]"):
+        operation(ag.tensor(3))
