@@ -155,7 +155,7 @@ def _loop(loop: Loop, pool: Any, stacks: Any, counter: Any, meaning: Meaning) ->
         inner = [*pool, *slices, *states]
         if loop.counts:
             inner.append(states[0] * (1.0 / (count + 1)))
-        inner, sequences = execute(loop.block, inner, list(stacks), count, meaning)
+        inner, _ = execute(loop.block, inner, list(stacks), count, meaning)
         after = [ag.tanh(inner[-1 - i % len(inner)]) for _, i in loop.states]
         outputs = [inner[-1 - i % len(inner)] for i in loop.collected]
         return ([count + 1, *after] if loop.counts else after), outputs

@@ -1,5 +1,8 @@
 """The computation graph: every loop laid out step by step, one meaning in every implementation."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -86,6 +89,12 @@ def in_a_row(xs, h0, w):
 FORMS = [plain, backwards, fixed_length, counting, own_weights, nested, chosen, in_a_row]
 
 
+def reloaded(graph):
+    with tempfile.TemporaryDirectory() as folder:
+        graph.save(Path(folder) / "graph.json")
+        return ag.Graph.load(Path(folder) / "graph.json")
+
+
 # Implementations: ways to the value of a form. Each takes and returns a drawn graph.
 
 IMPLEMENTATIONS = {
@@ -94,6 +103,7 @@ IMPLEMENTATIONS = {
     "unrolled once": lambda graph: graph.unroll(depth=1),
     "copied": lambda graph: graph.copy(),
     "resized": lambda graph: graph.resize(xs=(2, 2)).resize(xs=(4, 2)),
+    "saved and loaded": lambda graph: reloaded(graph),
     "inlined": lambda graph: trace(lambda xs, h0, w: graph(xs, h0, w), (4, 2), (2,), (2, 2)),
 }
 

@@ -192,7 +192,7 @@ class _Reader:
         elif tracked:
             node = tensor(value, requires_grad=True)
         else:
-            node = constant(value)
+            return constant(value)  # of no scope: the bodies' gradients use it too
         node.scope = self.scope
         return node
 
@@ -204,7 +204,7 @@ class _Reader:
                 "the table of ops; a graph with loops needs `import loops` before it is loaded"
             )
         xs = entry["inputs"]
-        if type(xs) is not list or not xs:
+        if type(xs) is not list or not (xs or type(op).bodies is not Op.bodies):
             raise FormatError(f"the inputs of node '{visible(name)}' are no list of names")
         inputs = []
         for x in xs:
