@@ -5,6 +5,7 @@ import pytest
 
 import autograd as ag
 from autograd.graph import trace
+from autograd.node import OPS
 from loops import repeat, scan
 from tests.loop_reference import assert_same, leaf, reference_loop
 
@@ -141,3 +142,36 @@ class TestRepeat:
         body = trace(lambda h: h * 2.0, (), name="cell")
         with pytest.raises(ag.GraphError, match=r"1 shared values, 1 states .* 1 inputs \(h\)"):
             repeat(body, shared=[1.0], init=[1.0], length=3)
+
+
+BODY = trace(lambda w, h, x: [ag.tanh(x + h @ w), h], (2, 2), (2,), (2,), name="cell")
+ATTRS = {"body": BODY, "shared": 1, "states": 1, "each": 1, "reverse": False, "length": None}
+SHAPES = ((2, 2), (2,), (4, 2))
+
+
+@pytest.mark.parametrize(
+    ("changed", "shapes", "match"),
+    [
+        ({"shared": -1}, SHAPES, "counts its ports in whole numbers >= 0"),
+        ({"reverse": 1}, SHAPES, "its reverse is a bool"),
+        ({"body": 3}, SHAPES, "body of a loop must be a graph, but is int"),
+        ({"states": 2}, SHAPES, "does not fit a body with 3 inputs"),
+        ({"length": -1}, SHAPES, "length of a loop is a whole number from 0"),
+        ({}, ((3, 3), (2,), (4, 2)), r"body expects 'w' to be float64\[2, 2\]"),
+        ({}, ((2, 2), (2,), (4, 3)), r"must be float64\[T, 2\], but it is float64\[4, 3\]"),
+        ({}, ((2, 2), (3,), (4, 2)), r"state 'h' enters the loop as float64\[3\]"),
+        ({"each": 2, "states": 0}, ((2, 2), (3, 2), (4, 2)), "must have equally many steps"),
+    ],
+)
+def test_the_op_checks_its_attrs(changed, shapes, match):
+    """As reading a file would find them."""
+    inputs = [ag.input(f"x{i}", shape) for i, shape in enumerate(shapes)]
+    with pytest.raises(ag.GraphError, match=match):
+        OPS["loop"](*inputs, **{**ATTRS, **changed})
+
+
+def test_the_op_needs_a_length_where_nothing_gives_it():
+    body = trace(lambda h: [h * 2.0], ())
+    attrs = {"body": body, "shared": 0, "states": 1, "each": 0, "reverse": False, "length": None}
+    with pytest.raises(ag.GraphError, match="without per-step inputs needs a length"):
+        OPS["loop"](ag.input("h"), **attrs)
