@@ -318,9 +318,12 @@ def _small(text: str) -> str:
 def _entities(text: str) -> str:
     """Return `text` with all but letters, digits and a few harmless signs as entities.
 
-    Graphviz reads `\\N` as the node's name even in an HTML-like label; an entity it does not.
+    Graphviz reads `\\N` as the node's name after it has read entities, so `\\` is written twice.
     """
-    return "".join(c if c.isalnum() or c in _HARMLESS else f"&#{ord(c)};" for c in text)
+    return "".join(
+        c if c.isalnum() or c in _HARMLESS else "&#92;&#92;" if c == "\\" else f"&#{ord(c)};"
+        for c in text
+    )
 
 
 _HARMLESS = frozenset(" .,:_()+=·×−÷@…")
