@@ -19,7 +19,7 @@ def _call(name: str, *args: Any) -> Node:
 
 
 def boolean(x: Node) -> Node:
-    """Return `x` if it is bool: `&`, `|`, `^` and `~` are logic here, and there are no bitwise ops."""
+    """Return `x` if it is bool: `&`, `|`, `^` and `~` are logic here, never bitwise."""
     if x.dtype.kind != "b":
         raise DTypeError(
             f"&, |, ^ and ~ work on bool values, but got {describe(x)}; compare first, for example "

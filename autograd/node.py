@@ -460,7 +460,11 @@ def constant(value: Any, dtype: npt.DTypeLike | None = None, name: str | None = 
 
 def parameter(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Parameter:
     """Return a parameter: a named, trainable leaf. Integer and bool values are a DTypeError."""
-    array = _copied(value, dtype)
+    try:
+        array = _copied(value, dtype)
+    except LoopGradError as error:
+        put_in_front(error, f"parameter '{name}': ")
+        raise
     if array.dtype.kind != "f":
         raise DTypeError(
             f"parameter '{name}' must be of a float dtype to be trained, but is "

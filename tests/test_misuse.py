@@ -245,7 +245,7 @@ TENSORS = {
     "iteration over a number": (
         ShapeError,
         lambda: list(leaf(1.0)),
-        r"a value of shape \(\) cannot be iterated",
+        r"constant float64\[\] cannot be iterated over",
     ),
     "integer parameter": (
         DTypeError,

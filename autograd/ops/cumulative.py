@@ -128,4 +128,4 @@ _prod = register(Prod("prod"))
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return the product over `axis` (None: all). The empty product is 1."""
-    return _prod(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    return _prod(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)

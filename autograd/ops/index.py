@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from autograd.describe import describe, put_in_front
 from autograd.errors import DTypeError, ShapeError
 from autograd.grad import Placed
 from autograd.node import Node
@@ -353,14 +354,19 @@ def getitem(x: Any, key: Any) -> Any:
     """
     if type(key) is int:
         return slice_(x, key=(key,))
-    found = parsed(key, x.shape)
+    try:
+        found = parsed(key, x.shape)
+    except ShapeError as error:
+        if isinstance(x, Node):
+            put_in_front(error, "", f". Input: {describe(x)}")
+        raise
     y = slice_(x, key=found.basic) if found.basic else x
     if not found.indices:
         return y
     try:
         return gather(y, *found.indices, axes=found.axes, at=found.place)
     except ShapeError as error:
-        error.args = (f"{error}. The index was {shown(key)} of shape {x.shape}",)
+        error.args = (f"{error.args[0]}. The index was {shown(key)} of shape {x.shape}",)
         raise
 
 

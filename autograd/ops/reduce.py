@@ -22,9 +22,9 @@ from autograd.spec import Array, Spec
 Axes = tuple[int, ...]
 
 
-def normalized(axis: Any, ndim: int) -> Axes:
+def normalized(axis: Any, ndim: int, x: Any = None) -> Axes:
     """Return `axis` (None, a number or several) as sorted numbers >= 0, checked."""
-    return tuple(range(ndim)) if axis is None else tuple(sorted(checked_axes(axis, ndim)))
+    return tuple(range(ndim)) if axis is None else tuple(sorted(checked_axes(axis, ndim, x)))
 
 
 class Reduction(Op):
@@ -80,7 +80,7 @@ _sum = register(Sum("sum"))
 
 def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return the sum over `axis` (None: all). The empty sum is 0."""
-    return _sum(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    return _sum(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)
 
 
 class Mean(Reduction):
@@ -101,7 +101,7 @@ _mean = register(Mean("mean"))
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return the mean over `axis` (None: all). The mean of nothing is NaN, as in NumPy."""
-    return _mean(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    return _mean(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)
 
 
 class Count(Op):
@@ -152,12 +152,12 @@ _min = register(Min("min"))
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return the largest element over `axis` (None: all); n equal ones share the gradient."""
-    return _max(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    return _max(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)
 
 
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return the smallest element over `axis` (None: all); n equal ones share the gradient."""
-    return _min(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    return _min(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)
 
 
 class Norm(Reduction):
@@ -186,7 +186,7 @@ def norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> An
     The gradient at 0 is 0.
     """
     if ord == 2:
-        return _norm(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+        return _norm(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)
     if ord == 1:
         return sum(abs(x), axis, keepdims)
     if ord == np.inf:
@@ -209,7 +209,7 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
     `correction` is subtracted from the number of elements (NumPy's ddof); a ShapeError if nothing
     is left to divide by.
     """
-    axes = normalized(axis, len(x.shape))
+    axes = normalized(axis, len(x.shape), x)
     _check_freedom("var", x, axes, correction)
     squares = _sum(square(x - mean(x, axes, True)), axis=axes, keepdims=keepdims)
     return squares / (_count(x, axis=axes) - correction)
@@ -217,7 +217,7 @@ def var(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0)
 
 def std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
     """Return the square root of `var`; its gradient is 0 where all elements are equal."""
-    axes = normalized(axis, len(x.shape))
+    axes = normalized(axis, len(x.shape), x)
     _check_freedom("std", x, axes, correction)
     norms = _norm(x - mean(x, axes, True), axis=axes, keepdims=keepdims)
     return norms / sqrt(_count(x, axis=axes) - correction)
@@ -243,12 +243,12 @@ _all = register(AllTrue("all"))
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return whether any element over `axis` (None: all) is true; of nothing: False."""
-    return _any(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    return _any(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)
 
 
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return whether all elements over `axis` (None: all) are true; of nothing: True."""
-    return _all(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    return _all(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)
 
 
 class ArgMax(Reduction):
@@ -277,7 +277,7 @@ _argmin = register(ArgMin("argmin"))
 
 def _position(op: Reduction, x: Any, axis: int | None, keepdims: bool) -> Any:
     if axis is not None:
-        return op(x, axis=checked_axes(int(axis), len(x.shape)), keepdims=keepdims)
+        return op(x, axis=checked_axes(int(axis), len(x.shape), x), keepdims=keepdims)
     found = op(reshape(x, (-1,)), axis=(0,), keepdims=False)
     return reshape(found, (1,) * len(x.shape)) if keepdims else found
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from autograd.describe import describe, put_in_front
 from autograd.errors import ShapeError
+from autograd.node import Node
 from autograd.op import Op, register
 from autograd.spec import Array, Spec, checked_dtype
 
@@ -27,8 +29,20 @@ def checked_axis(axis: Any, ndim: int) -> int:
     return number % ndim
 
 
-def checked_axes(axes: Any, ndim: int) -> Axes:
-    """Return `axes` (a number or several, in their order) as numbers >= 0, none of them twice."""
+def checked_axes(axes: Any, ndim: int, x: Any = None) -> Axes:
+    """Return `axes` (a number or several, in their order) as numbers >= 0, none of them twice.
+
+    Errors name `x`, where it is given and a node.
+    """
+    try:
+        return _checked_axes(axes, ndim)
+    except ShapeError as error:
+        if isinstance(x, Node):
+            put_in_front(error, "", f". Input: {describe(x)}")
+        raise
+
+
+def _checked_axes(axes: Any, ndim: int) -> Axes:
     numbers = axes if isinstance(axes, (tuple, list, range, np.ndarray)) else (axes,)
     result = tuple(checked_axis(axis, ndim) for axis in numbers)
     if len(set(result)) != len(result):
@@ -104,7 +118,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     if axis is None:
         axes = tuple(i for i, n in enumerate(x.shape) if n == 1)
     else:
-        axes = checked_axes(axis, len(x.shape))
+        axes = checked_axes(axis, len(x.shape), x)
     for a in axes:
         if x.shape[a] != 1:
             raise ShapeError(
@@ -247,7 +261,7 @@ _permute_dims: PermuteDims = register(PermuteDims("permute_dims"))
 def permute_dims(x: Any, axes: Any = None) -> Any:
     """Return `x` with its axes in the order `axes` (None: in reverse order)."""
     rank = len(x.shape)
-    order = tuple(reversed(range(rank))) if axes is None else checked_axes(axes, rank)
+    order = tuple(reversed(range(rank))) if axes is None else checked_axes(axes, rank, x)
     return x if order == tuple(range(rank)) else _permute_dims(x, axes=order)
 
 
@@ -292,7 +306,7 @@ _flip: Flip = register(Flip("flip"))
 def flip(x: Any, axis: Any = None) -> Any:
     """Return `x` with the elements in the opposite order along `axis` (None: along all)."""
     rank = len(x.shape)
-    return _flip(x, axes=tuple(range(rank)) if axis is None else checked_axes(axis, rank))
+    return _flip(x, axes=tuple(range(rank)) if axis is None else checked_axes(axis, rank, x))
 
 
 class Roll(Op):
@@ -401,7 +415,8 @@ _unstack = register(Unstack("unstack"))
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     """Return the slices of `x` along `axis`, one each."""
     if not x.shape:
-        raise ShapeError("a value of shape () cannot be iterated over; it has no axis")
+        what = describe(x) if isinstance(x, Node) else "a value of shape ()"
+        raise ShapeError(f"{what} cannot be iterated over: it has no axis; reshape it first")
     slices: tuple[Any, ...] = _unstack(x, axis=axis)
     return slices
 

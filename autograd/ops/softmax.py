@@ -56,7 +56,7 @@ _logsumexp = register(LogSumExp("logsumexp"))
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Return log(sum(exp(x))) over `axis` (None: all), without overflow."""
-    return _logsumexp(x, axis=normalized(axis, len(x.shape)), keepdims=keepdims)
+    return _logsumexp(x, axis=normalized(axis, len(x.shape), x), keepdims=keepdims)
 
 
 class Softmax(Op):
@@ -94,9 +94,9 @@ _log_softmax = register(LogSoftmax("log_softmax"))
 
 def softmax(x: Any, axis: Any = -1) -> Any:
     """Return exp(x) / sum(exp(x)) over `axis` (None: all): positive weights that sum to 1."""
-    return _softmax(x, axis=normalized(axis, len(x.shape)))
+    return _softmax(x, axis=normalized(axis, len(x.shape), x))
 
 
 def log_softmax(x: Any, axis: Any = -1) -> Any:
     """Return log(softmax(x)) over `axis` (None: all), without log(0)."""
-    return _log_softmax(x, axis=normalized(axis, len(x.shape)))
+    return _log_softmax(x, axis=normalized(axis, len(x.shape), x))
