@@ -23,9 +23,9 @@ ROUNDS = dict.fromkeys(
         "files",
         "pictures",
     ),
-    300,
+    450,
 )
-FEW = 250  # objects of any kind that Python and NumPy keep for themselves for a while
+FEW = 400  # objects of any kind that Python and NumPy keep for themselves for a while
 
 
 @pytest.mark.parametrize("name", PROBES)
