@@ -437,9 +437,8 @@ def test_a_program_that_fails_is_reported(without, monkeypatch):
 
 
 def test_a_crash_of_graphviz_is_an_error_and_no_crash_of_ours(monkeypatch):
-    from autograd.draw import render
-
-    monkeypatch.setattr(render, "_CHILD", "import os; os.abort()")
+    module = sys.modules["autograd.draw.render"]
+    monkeypatch.setattr(module, "_CHILD", "import os; os.abort()")
     with pytest.raises(DrawError, match="it ended with -6; try another depth"):
         adder().draw()
 

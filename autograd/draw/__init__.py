@@ -58,7 +58,9 @@ def draw(
     except DrawError as error:
         fallback = target.with_suffix(".dot")
         _write(fallback, source.text.encode())
-        raise DrawError(f"{error}. The picture's DOT source was written to '{fallback}'") from None
+        raise DrawError(
+            f"{error.args[0]}. The picture's DOT source was written to '{fallback}'"
+        ) from None
     _write(target, clean(data, picture).encode() if format == "svg" else data)
     return None
 
@@ -75,7 +77,7 @@ def notebook_svg(graph: Graph) -> str:
     try:
         return to_svg(graph)
     except DrawError as error:
-        return notice(repr(graph), str(error))
+        return notice(repr(graph), error.args[0])
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -55,7 +55,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
     try:
         return loads(_bytes_of(Path(path)))
     except FormatError as error:
-        raise FormatError(f"'{_shown(path)}' is not a graph file: {error}") from None
+        raise FormatError(f"'{_shown(path)}' is not a graph file: {error.args[0]}") from None
 
 
 def dumps(graph: Graph) -> str:
@@ -88,7 +88,7 @@ def _bytes_of(path: Path) -> bytes:
         if status.st_size > MOST_BYTES:
             raise FormatError(f"it has {status.st_size} bytes, more than {MOST_BYTES}")
         with open(path, "rb") as file:
-            return file.read(MOST_BYTES)
+            return file.read(status.st_size + 1)
     except (OSError, ValueError) as error:
         if isinstance(error, FormatError):
             raise

@@ -62,9 +62,9 @@ def read(data: bytes) -> Graph:
         try:
             graphs.append(_Reader(table, graphs, where).graph)
         except FormatError as error:
-            raise FormatError(f"{where}{error}") from None
+            raise FormatError(f"{where}{error.args[0]}") from None
         except LoopGradError as error:
-            raise FormatError(f"{where}{error}") from error
+            raise FormatError(f"{where}{error.args[0]}") from error
     graph = graphs[-1]
     for node in [*graph.inputs.values(), *graph.nodes]:
         node.scope = None
@@ -219,7 +219,7 @@ class _Reader:
         try:
             node = apply(op, inputs, attrs or NO_ATTRS)
         except LoopGradError as error:
-            raise FormatError(f"node '{visible(name)}' cannot be: {error}") from error
+            raise FormatError(f"node '{visible(name)}' cannot be: {error.args[0]}") from error
         except Exception as error:  # an op was given attributes or inputs it was not made for
             raise FormatError(
                 f"node '{visible(name)}' of op '{op.name}' does not fit its inputs or attributes: "
