@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, Parameter, apply, draw_input, locked, parameter
 from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
+from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, unflatten
 
 if TYPE_CHECKING:
@@ -283,6 +285,10 @@ class Graph:
 
     def inline(self, inputs: Sequence[Any], prefix: str = "") -> list[Node]:
         """Return the outputs, drawn (or computed) anew on `inputs`; names get `prefix`."""
+        outputs: list[Node] = trampoline(self._inlined(inputs, prefix))
+        return outputs
+
+    def _inlined(self, inputs: Sequence[Any], prefix: str = "") -> Task:
         made: dict[Node, Node] = dict(zip(self.inputs.values(), inputs, strict=True))
         for node in self.nodes:
             if node in made:
@@ -291,7 +297,11 @@ class Graph:
                 made[node] = node
                 continue
             xs = tuple([made[x] for x in node.inputs])
-            attrs = node.op.fit([x.spec for x in xs], node.attrs) if node.bodies else node.attrs
+            attrs = node.attrs
+            if node.bodies:
+                attrs = node.op.fit([x.spec for x in xs], attrs)
+                if type(attrs) is GeneratorType:
+                    attrs = yield attrs
             new = apply(node.op, xs, attrs)
             if prefix:
                 new.name = prefix + self.names[node]
@@ -303,14 +313,14 @@ class Graph:
             made[node] = new
         return [made[node] for node in self.outputs.values()]
 
-    def redrawn(self, specs: Mapping[str, Spec]) -> Graph:
-        """Return the same graph for inputs of other specs."""
+    def redrawn(self, specs: Mapping[str, Spec]) -> Task:
+        """Return the same graph for inputs of other specs; a task, as bodies may nest deep."""
         inputs = {}
         for key, node in self.inputs.items():
             inputs[key] = draw_input(node.name, specs.get(key, node.spec), None)
             inputs[key].line = node.line
         with drawing(None):
-            outputs = self.inline(list(inputs.values()))
+            outputs = yield self._inlined(list(inputs.values()))
         graph = Graph.of(inputs, dict(zip(self.outputs, outputs, strict=True)), self.name)
         graph.structure = self.structure
         return graph
@@ -337,7 +347,8 @@ class Graph:
                     f"{', '.join(self.inputs)}"
                 )
             specs[name] = make_spec(shape, self.inputs[name].dtype)
-        return self.redrawn(specs)
+        resized: Graph = trampoline(self.redrawn(specs))
+        return resized
 
     def unroll(self, depth: int | None = None) -> Graph:
         """Return the computation graph: every loop laid out step by step.

@@ -124,8 +124,8 @@ class Op:
         """Return a task (see `autograd.trampoline`) that computes an op with bodies."""
         raise GraphError(f"op '{self.name}' holds bodies, but has no run")
 
-    def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> dict[str, Any]:
-        """Return `attrs` with bodies redrawn for inputs of other specs."""
+    def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Any:
+        """Return `attrs` with bodies redrawn for inputs of other specs; or a task that does."""
         return attrs
 
     def expand(self, node: Node, inputs: Sequence[Node], path: str) -> list[Node] | None:

@@ -63,14 +63,12 @@ class Branch(Op):
                 )
         return results[0]
 
-    def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> dict[str, Any]:
+    def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Task:
         wanted = list(specs[1:])
-        fitted = {}
+        fitted = dict(attrs)
         for key, body in attrs.items():
-            same = wanted == [node.spec for node in body.inputs.values()]
-            fitted[key] = (
-                body if same else body.redrawn(dict(zip(body.inputs, wanted, strict=True)))
-            )
+            if wanted != [node.spec for node in body.inputs.values()]:
+                fitted[key] = yield body.redrawn(dict(zip(body.inputs, wanted, strict=True)))
         return fitted
 
     def pull(

@@ -108,13 +108,14 @@ class Loop(Op):
         steps_taken = _length(given[2], names[2], length)
         return (*given[1], *[Spec((steps_taken, *s.shape), s.dtype) for s in collected])
 
-    def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> dict[str, Any]:
+    def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Task:
         body: Graph = attrs["body"]
         shared, states, sequences = ports_of(attrs).split(specs)
         wanted = [*shared, *states, *[Spec(s.shape[1:], s.dtype) for s in sequences]]
         if wanted == [node.spec for node in body.inputs.values()]:
             return attrs
-        return {**attrs, "body": body.redrawn(dict(zip(body.inputs, wanted, strict=True)))}
+        redrawn = yield body.redrawn(dict(zip(body.inputs, wanted, strict=True)))
+        return {**attrs, "body": redrawn}
 
     def pull(
         self, needs: Sequence[bool], g: Any, y: Any, xs: Sequence[Any], attrs: dict[str, Any]

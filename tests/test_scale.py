@@ -24,11 +24,7 @@ PROBES = [
     ("eager_wide", 100_000),
     ("nested_loops", 1000),
     ("nested_files", 1000),
-    pytest.param(
-        "nested_resize",
-        1000,
-        marks=pytest.mark.xfail(reason="Op.fit and Graph.redrawn call each other once a level"),
-    ),
+    ("nested_resize", 1000),
     ("nested_gradient", 1000),
     ("nested_gradient", 100),
     ("nested_eager", 100),

@@ -109,7 +109,9 @@ def _last_reads(nodes: Sequence[Node], outputs: set[Node]) -> list[list[Node]]:
 def _large(node: Node) -> bool:
     """Whether a value takes more than letting go of it early costs."""
     spec: Any = node.spec
-    return any(part.nbytes > 4096 for part in (spec if type(spec) is tuple else (spec,)))
+    if type(spec) is tuple:
+        return any(part.nbytes > 4096 for part in spec)
+    return bool(spec.nbytes > 4096)
 
 
 def execute(graph: Graph, values: Sequence[Any], watch: Watch | None = None) -> list[Any]:
