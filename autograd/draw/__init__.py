@@ -40,7 +40,7 @@ def draw(
     Needs `pygraphviz`, or the `graphviz` package and `dot`; without these the DOT source is
     written beside the wanted file, and the DrawError says where, and what to install.
     """
-    options = {"depth": depth, "direction": direction, "legend": legend}
+    options: dict[str, Any] = {"depth": depth, "direction": direction, "legend": legend}
     if path is None:
         return to_svg(graph, limit=limit, **options)
     target = Path(path)

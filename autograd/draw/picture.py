@@ -201,8 +201,8 @@ class _Painter:
                 state = inner.graph.inputs[list(inner.graph.inputs)[port.inner]]
                 if port.fed_by is not None and state in inner.tails:
                     name = inner.graph.names[state]
-                    box = inner.tails[state].box
-                    self._arrow(inner, results[port.fed_by], box, "back", name)
+                    head = inner.tails[state].box
+                    self._arrow(inner, results[port.fed_by], head, "back", name)
             for out in exits:
                 if out.body == i:
                     tail = self._tail(inner, results[out.inner])

@@ -40,7 +40,7 @@ def clean(svg: bytes, picture: Picture) -> str:
             if name not in _ATTRIBUTES:
                 del element.attrib[name]
         for child in list(element):
-            if not isinstance(child.tag, str) or _local(child.tag) not in _ELEMENTS:
+            if _local(child.tag) not in _ELEMENTS:
                 element.remove(child)
             elif _local(child.tag) == "title" and element is not root:
                 said = titles.get(element.get("id", ""))

@@ -6,6 +6,7 @@ import base64
 import binascii
 import inspect
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -241,13 +242,20 @@ class _Reader:
     def _attrs(self, op: Op, table: Any, name: str) -> dict[str, Any]:
         if type(table) is not dict:
             raise FormatError(f"the attributes of node '{visible(name)}' are no table")
-        known = _attr_names(op)
-        if known is not None and known != set(table):
+        kinds = _attr_kinds(op)
+        if kinds is not None and set(kinds) != set(table):
             raise FormatError(
                 f"node '{visible(name)}' of op '{op.name}' has the attributes "
-                f"{_brief(sorted(table))}, but the op takes {sorted(known)}"
+                f"{_brief(sorted(table))}, but the op takes {sorted(kinds)}"
             )
-        return {key: self._attr(value, name) for key, value in table.items()}
+        attrs = {key: self._attr(value, name) for key, value in table.items()}
+        for key, kind in (kinds or {}).items():
+            if not _is_of_kind(attrs[key], kind):
+                raise FormatError(
+                    f"node '{visible(name)}' of op '{op.name}' has {key}={_brief(table[key])}, "
+                    f"but it must be of type {kind}"
+                )
+        return attrs
 
     def _attr(self, value: Any, name: str) -> Any:
         if type(value) is list:
@@ -306,15 +314,45 @@ def _check_item(inputs: list[Node], attrs: dict[str, Any], name: str) -> None:
 
 
 @cache
-def _attr_names(op: Op) -> set[str] | None:
-    """Return the attributes `op` takes: the keywords of its `infer`, or else of its `forward`."""
+def _attr_kinds(op: Op) -> dict[str, str] | None:
+    """Return the attributes `op` takes and how they are annotated, by `infer` or else `forward`.
+
+    None where neither lists them: the op's `infer` then checks them itself.
+    """
     for rule in (op.infer, op.forward):
         if isinstance(rule, np.ufunc):
-            return set()
+            return {}
         parameters = inspect.signature(rule).parameters.values()
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+            return {p.name: str(p.annotation) for p in parameters if p.kind is p.KEYWORD_ONLY}
     return None
+
+
+def _is_int(value: Any) -> bool:
+    return type(value) is int and abs(value) < 1 << 62
+
+
+def _are_ints(value: Any) -> bool:
+    return type(value) is tuple and all(map(_is_int, value))
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "bool": lambda value: type(value) is bool,
+    "int": _is_int,
+    "float": lambda value: type(value) in (int, float),
+    "str": lambda value: type(value) is str,
+    "Axes": _are_ints,
+    "Shape": _are_ints,
+    "tuple[int, ...]": _are_ints,
+    "tuple[int, int]": _are_ints,
+    "None": lambda value: value is None,
+}
+"""What an attribute may be, by its annotation. Others (a key of an index, say) the op checks."""
+
+
+def _is_of_kind(value: Any, annotation: str) -> bool:
+    parts = annotation.split(" | ")
+    return any(part not in _KINDS or _KINDS[part](value) for part in parts)
 
 
 # Parts of a file.

@@ -63,7 +63,7 @@ def _graph(graph: Graph, position: dict[int, int]) -> str:
     names = graph.names
     inputs = []
     for name, node in graph.inputs.items():
-        entry = {"name": _name(name), "spec": spec_text(node.spec)}
+        entry: dict[str, Any] = {"name": _name(name), "spec": spec_text(node.spec)}
         if node.name != name:
             entry["label"] = node.name
         if node.spec.floating and not node.tracked:
