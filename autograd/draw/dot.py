@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from autograd.draw.picture import Arrow, Box, Frame, Picture, picture_of, short
@@ -177,25 +177,20 @@ def _nested(picture: Picture) -> Iterator[str]:
 
 
 def _box(number: int, box: Box, indent: str) -> str:
-    style = dict(BOXES[box.kind])
-    if box.backward and box.kind in BACKWARD:
-        style |= BACKWARD[box.kind]
     lines = [_bold(box.title, 11)] if box.title else []
-    for line in box.detail:
-        small = box.title and len(line) > 1
+    for i, line in enumerate(box.detail):
+        small = i > 0 or (box.title and len(line) > 1)
         lines.append(_small(line) if small else _plain(line))
-    if not box.title and len(box.detail) > 1:
-        lines[1:] = [_small(line) for line in box.detail[1:]]
-    if box.kind in MEANINGS and box.title and not box.detail and box.kind in ("each", "state"):
+    if box.title and not box.detail and box.kind in ("each", "state"):
         lines.append(_small(MEANINGS[box.kind]))
-    name = "backward" if box.backward else "forward"
-    return _attrs(
-        f"{indent}n{number}",
-        id=f"n{number}",
-        class_=f"{box.kind} {name}",
-        label="<BR/>".join(lines),
-        **style,
-    )
+    label = f"label=<{'<BR/>'.join(lines)}>" if lines else 'label=""'
+    return f'{indent}n{number} [id="n{number}", {label}, {_box_style(box.kind, box.backward)}];'
+
+
+@cache
+def _box_style(kind: str, backward: bool) -> str:
+    style = BOXES[kind] | (BACKWARD.get(kind, {}) if backward else {})
+    return _words(class_=f"{kind} {'backward' if backward else 'forward'}", **style)
 
 
 def _frame(frame: Frame, indent: str, depth: int) -> str:
@@ -218,15 +213,19 @@ def _frame(frame: Frame, indent: str, depth: int) -> str:
 
 
 def _arrow(arrow: Arrow, number: int, picture: Picture) -> str:
-    style = dict(ARROWS[arrow.kind])
-    if arrow.backward and arrow.kind == "data":
+    label = _bold(f" {arrow.name} ", 9) if arrow.name else ""
+    if arrow.spec is not None:
+        label += _small(f" {_shape(arrow.spec, picture.dtype)} ")
+    text = f", label=<{label}>" if label else ""
+    return f'id="e{number}", {_arrow_style(arrow.kind, arrow.backward)}{text}'
+
+
+@cache
+def _arrow_style(kind: str, backward: bool) -> str:
+    style = dict(ARROWS[kind])
+    if backward and kind == "data":
         style["color"] = BACKWARD["op"]["color"]
-    label = "" if arrow.spec is None else _shape(arrow.spec, picture.dtype)
-    words = [_small(f" {label} ")] if label else []
-    if arrow.name:
-        words.insert(0, _bold(f" {arrow.name} ", 9))
-    text = {"label": "".join(words)} if words else {}
-    return _words(id=f"e{number}", class_=arrow.kind, **style, **text)
+    return _words(class_=kind, **style)
 
 
 def _columns(picture: Picture) -> Iterator[str]:
@@ -298,6 +297,7 @@ def _shape(spec: Spec, dtype: str | None) -> str:
     return shape if str(spec.dtype) == dtype else f"{shape} {spec.dtype}"
 
 
+@lru_cache(maxsize=10_000)
 def _plain(text: str) -> str:
     return _entities(short(text))
 
@@ -308,6 +308,7 @@ def _bold(text: str, size: float) -> str:
     return f'<FONT POINT-SIZE="{size}"><B>{_entities(short(text))}</B></FONT>'
 
 
+@lru_cache(maxsize=10_000)
 def _small(text: str) -> str:
     if not text.strip():
         return ""

@@ -43,7 +43,7 @@ _MOST_STEP_LEVELS = 8
 _LONGEST_NAME = 48
 
 
-@dataclass
+@dataclass(slots=True)
 class Box:
     """A node of the picture. `kind` gives its shape and colour, `backward` another shade."""
 
@@ -61,7 +61,7 @@ class Box:
     """One line for those who point at it, or listen."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Arrow:
     """An edge: `kind` is data, each, initial, back, stacked, final, steer or step."""
 
@@ -73,7 +73,7 @@ class Arrow:
     backward: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class Frame:
     """A box around boxes: a body (`kind` "body") or one step of an unrolled loop ("step")."""
 
@@ -100,7 +100,7 @@ class Picture:
         return str(self.dtypes.most_common(1)[0][0]) if self.dtypes else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tail:
     """Where the arrows of a value start, and how it left the body it was made in."""
 
@@ -112,7 +112,7 @@ class Tail:
 Tails = dict[Node, Tail]
 
 
-@dataclass
+@dataclass(slots=True)
 class Level:
     """A graph being put into the picture: how its nodes are found, and what is around it."""
 
