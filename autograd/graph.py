@@ -575,11 +575,8 @@ def _serial(node: Node) -> int:
 
 
 def _name_all(graph: Graph) -> dict[Node, str]:
-    names: dict[Node, str] = {}
-    taken: set[str] = set()
-    for name, node in graph.inputs.items():
-        names[node] = name
-        taken.add(name)
+    names = {node: name for name, node in graph.inputs.items()}
+    taken = dict.fromkeys(graph.inputs, 2)
     for node in graph.nodes:
         if node.name is not None and node not in names:
             names[node] = unique_name(node.name, taken)
@@ -599,17 +596,21 @@ def _name_all(graph: Graph) -> dict[Node, str]:
             name = f"{op}_{counts[op]}"
             if name not in taken:
                 break
-        taken.add(name)
+        taken[name] = 2
         names[node] = name
     return names
 
 
-def unique_name(name: str, taken: set[str]) -> str:
-    """Return `name`, numbered if it is among `taken`, and add it to them."""
-    candidate, number = name, 2
-    while candidate in taken:
-        candidate, number = f"{name}_{number}", number + 1
-    taken.add(candidate)
+def unique_name(name: str, taken: dict[str, int]) -> str:
+    """Return `name`, numbered if it is among `taken` (name -> next number), and add it."""
+    if name not in taken:
+        taken[name] = 2
+        return name
+    number = taken[name]
+    while (candidate := f"{name}_{number}") in taken:
+        number += 1
+    taken[name] = number + 1
+    taken[candidate] = 2
     return candidate
 
 

@@ -152,7 +152,7 @@ def _body_gradient(body: Graph, wanted: Sequence[int], given: Sequence[int]) -> 
             for x, grad in zip(wrt, grads, strict=True)
         ]
     names = dict(zip(body.inputs, inputs, strict=True))
-    taken = set(names)
+    taken = dict.fromkeys(names, 2)
     names |= {unique_name(f"g_{i}", taken): seed for i, seed in zip(given, seeds, strict=True)}
     results = {f"grad_{i}": grad for i, grad in zip(wanted, full, strict=True)}
     return Graph.of(names, results, scope.name)

@@ -253,7 +253,7 @@ class Builder:
         return {x: port for x, port in captured.items() if port in used}
 
     def _collected_names(self) -> dict[str, Node]:
-        taken = {port.name or "" for port in self.states}
+        taken = {port.name or "": 2 for port in self.states}
         named: dict[str, Node] = {}
         for name, value in self.collected:
             named[unique_name(name, taken)] = value
@@ -275,7 +275,7 @@ def _position(states: dict[Node, Any], branch: Node) -> int:
 
 def _unique_names(ports: Sequence[Node], nodes: Sequence[Node] | None = None) -> dict[str, Node]:
     """Return `nodes` (the ports themselves by default) by the ports' names, made unique."""
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     return {
         unique_name(port.name or f"value_{i}", taken): node
         for i, (port, node) in enumerate(zip(ports, ports if nodes is None else nodes, strict=True))

@@ -185,7 +185,7 @@ class BodyVjp:
         while True:
             heads = {f"g_{self.states[i].name}": self.next_states[i] for i in carried}
             names = list(self.outputs)[self.ports.states :]
-            taken = set(heads)
+            taken = dict.fromkeys(heads, 2)
             for i in self.sources:
                 heads[unique_name(f"g_{names[i]}", taken)] = self.collected[i]
             self.seeds = {
@@ -232,7 +232,7 @@ class BodyVjp:
         cut += [(saving.names[x], x) for x in residuals]
         cut += [(str(self.slices[i].name), self.slices[i]) for i in each]
         cut += seeds[len(self.carried) :]
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         return Plan(
             saving=saving if len(saving.outputs) > len(self.outputs) else None,
             backward=_on_ports_of_its_own(
@@ -251,7 +251,7 @@ class BodyVjp:
         """Return the body that collects `residuals` too, and their positions in its outputs."""
         outputs = dict(self.outputs)
         position = {x: self.ports.states + i for i, x in reversed(list(enumerate(self.collected)))}
-        taken = set(outputs)
+        taken = dict.fromkeys(outputs, 2)
         for x in residuals:
             if x not in position:
                 position[x] = len(outputs)

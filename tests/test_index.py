@@ -265,3 +265,9 @@ S = (2, 3)
 def test_wrong_attrs(draw: Any, match: str):
     with pytest.raises((ShapeError, DTypeError), match=match):
         draw(ag.input("x", S), ag.input("i", (2,), "int64"))
+
+
+def test_gather_refuses_a_place_for_the_indexed_axes_that_does_not_exist():
+    x = ag.input("x", (2, 3))
+    with pytest.raises(ShapeError, match=r"cannot begin at 7: the result has 1 other axes"):
+        gather(x, ag.tensor([0, 1]), axes=(0,), at=7)

@@ -174,6 +174,10 @@ def _checked_indices(shape: Shape, indices: Sequence[Spec], axes: Axes) -> Shape
 
 def _gathered(shape: Shape, common: Shape, axes: Axes, at: int) -> Shape:
     rest = tuple(n for a, n in enumerate(shape) if a not in axes)
+    if not 0 <= at <= len(rest):
+        raise ShapeError(
+            f"the axes of the indices cannot begin at {at}: the result has {len(rest)} other axes"
+        )
     return rest[:at] + common + rest[at:]
 
 
