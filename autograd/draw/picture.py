@@ -416,6 +416,8 @@ def _operation(node: Node) -> list[str]:
     else:
         line = f"{words[0]} {symbol}"
     label = node.op.label(node.attrs)
+    if name == "swapaxes" and set(label.values()) == {-1, -2}:
+        return ["transpose"]
     if name == "slice":
         return [f"[{attribute(label['key']).strip('(),')}]"]
     shape = None if node.op.multiple else node.shape
