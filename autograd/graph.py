@@ -588,7 +588,7 @@ def _name_all(graph: Graph) -> dict[Node, str]:
         if node in names:
             continue
         if node.op.name == "item":
-            names[node] = unique_name(f"{names[node.inputs[0]]}:{node.attrs['index']}", taken)
+            names[node] = unique_name(item_name(names[node.inputs[0]], node), taken)
             continue
         op = node.op.name
         while True:
@@ -599,6 +599,12 @@ def _name_all(graph: Graph) -> dict[Node, str]:
         taken[name] = 2
         names[node] = name
     return names
+
+
+def item_name(owner: str, item: Node) -> str:
+    """Return what `item`, an output of the node called `owner`, is called if it has no name."""
+    source = item.inputs[0]
+    return f"{owner}:{source.op.output_name(source.attrs, item.attrs['index'])}"
 
 
 def unique_name(name: str, taken: dict[str, int]) -> str:

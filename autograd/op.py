@@ -136,6 +136,10 @@ class Op:
         """Return how inputs reach the bodies and how body outputs leave them."""
         return (), ()
 
+    def output_name(self, attrs: dict[str, Any], index: int) -> str:
+        """Return what output `index` of several is called in text and in names of nodes."""
+        return str(index)
+
     def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return the attrs worth showing to a reader, in order (bodies left out)."""
         hidden = {key for key, value in attrs.items() if type(value).__name__ == "Graph"}

@@ -251,11 +251,12 @@ class BodyVjp:
         """Return the body that collects `residuals` too, and their positions in its outputs."""
         outputs = dict(self.outputs)
         position = {x: self.ports.states + i for i, x in reversed(list(enumerate(self.collected)))}
+        extra = {f"saved {i}": x for i, x in enumerate(residuals) if x not in position}
+        names = Graph.of(self.inputs, {**outputs, **extra}, name).names
         taken = dict.fromkeys(outputs, 2)
-        for x in residuals:
-            if x not in position:
-                position[x] = len(outputs)
-                outputs[unique_name("saved", taken)] = x
+        for x in extra.values():
+            position[x] = len(outputs)
+            outputs[unique_name(f"saved_{names[x]}", taken)] = x
         return Graph.of(self.inputs, outputs, name), tuple(position[x] for x in residuals)
 
 

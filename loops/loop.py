@@ -171,6 +171,9 @@ class Loop(Op):
         exits = [Exit("final" if i < ports.states else "stacked", i, i) for i in outputs]
         return tuple(entries), tuple(exits)
 
+    def output_name(self, attrs: dict[str, Any], index: int) -> str:
+        return list(attrs["body"].outputs)[index]
+
     def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
         shown: dict[str, Any] = {}
         if attrs["length"] is not None:

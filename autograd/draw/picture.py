@@ -21,6 +21,7 @@ from autograd.draw.label import (
     visible,
 )
 from autograd.errors import DrawError
+from autograd.graph import item_name
 from autograd.node import Node
 from autograd.spec import Spec
 from autograd.trampoline import Task, trampoline
@@ -170,7 +171,7 @@ class _Painter:
         owner, index = node.inputs[0], node.attrs["index"]
         tail = level.exits[owner][index] if owner in level.exits else level.tails[owner]
         name = level.graph.names[node]
-        own = "" if name == f"{level.graph.names[owner]}:{index}" else name
+        own = "" if name == item_name(level.graph.names[owner], node) else name
         level.tails[node] = Tail(tail.box, tail.kind, own)
 
     def _open(self, level: Level, node: Node) -> Task:

@@ -19,6 +19,7 @@ from autograd.draw.label import (
     specs_of,
     specs_text,
 )
+from autograd.graph import item_name
 from autograd.node import Node
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _node_lines(graph: Graph, indent: str) -> Iterator[Any]:
         if node in inputs or is_scalar(node):
             continue
         if is_item(node):
-            if graph.names[node] != _item_name(graph, node):
+            if graph.names[node] != item_name(graph.names[node.inputs[0]], node):
                 name = quoted(graph.names[node])
                 yield f"{indent}{name} = {_item_reference(graph, node)}: {spec_text(node.spec)}"
             continue
@@ -119,7 +120,9 @@ def _body_lines(graph: Graph, node: Node, index: int, body: Graph, indent: str) 
     several = node.op.multiple
     for out in exits:
         if out.body == index:
-            target = f"{owner}:{out.outer}" if several else owner
+            target = owner
+            if several:
+                target += f":{quoted(node.op.output_name(node.attrs, out.outer))}"
             yield f"{indent}{out.kind} {target} <- {reference(body, results[out.inner])}"
 
 
@@ -132,14 +135,12 @@ def reference(graph: Graph, node: Node, beside: Collection[Any] = ()) -> str:
         dtype = node.dtype
         plain = dtype.name in ("float64", "int64", "bool") or dtype in beside
         return number(node.value) + ("" if plain else f":{dtype}")
-    if is_item(node) and graph.names[node] == _item_name(graph, node):
+    if is_item(node) and graph.names[node] == item_name(graph.names[node.inputs[0]], node):
         return _item_reference(graph, node)
     return quoted(graph.names[node])
 
 
-def _item_name(graph: Graph, node: Node) -> str:
-    return f"{graph.names[node.inputs[0]]}:{node.attrs['index']}"
-
-
 def _item_reference(graph: Graph, node: Node) -> str:
-    return f"{quoted(graph.names[node.inputs[0]])}:{node.attrs['index']}"
+    source = node.inputs[0]
+    output = source.op.output_name(source.attrs, node.attrs["index"])
+    return f"{quoted(graph.names[source])}:{quoted(output) if not output.isdigit() else output}"
