@@ -160,6 +160,10 @@ class SumTo(Op):
 sum_to = register(SumTo("sum_to"))
 
 
+_SMALL = 1024
+"""Up to this many elements writing them takes less time than NumPy takes to make a view."""
+
+
 class BroadcastTo(Op):
     """Elements repeated along new leading axes and along axes of length 1."""
 
@@ -167,7 +171,11 @@ class BroadcastTo(Op):
     vjps = (lambda g, y, x, shape: sum_to(g, shape=x.shape),)
 
     def forward(self, x: Array, *, shape: tuple[int, ...]) -> Array:
-        return np.broadcast_to(x, shape)
+        if prod(shape) > _SMALL:
+            return np.broadcast_to(x, shape)
+        out = np.empty(shape, x.dtype)
+        out[...] = x
+        return out
 
     def infer(self, x: Spec, *, shape: tuple[int, ...]) -> Spec:
         if not _broadcasts(x.shape, shape):
