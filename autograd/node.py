@@ -335,6 +335,10 @@ class Node(ArrayMethods):
     def __int__(self) -> int:
         return int(self._scalar("int()"))
 
+    def __format__(self, form: str) -> str:
+        """Format a value of one element as the number it is: `f"{loss:.3f}"`."""
+        return format(self._scalar(f"the format '{form}'"), form) if form else str(self)
+
     def __index__(self) -> int:
         if self.dtype.kind not in "iub":
             raise DTypeError(f"{describe(self)} is not an integer and cannot be an index")

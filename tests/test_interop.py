@@ -479,6 +479,17 @@ def test_methods_without_gradient():
     assert math.isclose(float(t.sum()), WIDE.sum())
 
 
+def test_a_number_is_formatted_as_one():
+    assert f"{ag.tensor(2.5, requires_grad=True) * 2.0:.3f}" == "5.000"
+    assert f"{ag.tensor([3])[0]:>4d}" == "   3"
+    t = ag.tensor([1.0, 2.0])
+    assert f"{t}" == str(t)
+    with pytest.raises(ShapeError, match=r"the format '\.3f' of .* reduce it"):
+        format(t, ".3f")
+    with pytest.raises(GraphError, match=r"the format '\.3f' of input 'x' .* is virtual"):
+        format(ag.input("x"), ".3f")
+
+
 # Constants.
 
 
