@@ -485,7 +485,7 @@ def trace(fn: Callable[..., Any], *specs: Any, name: str | None = None) -> Graph
 
 def _spec_leaves(tree: Any) -> tuple[list[Spec], Any]:
     if isinstance(tree, Spec):
-        return [tree], None
+        return [make_spec(tree.shape, tree.dtype)], None  # one made by hand may say "float32"
     if isinstance(tree, tuple) and all(isinstance(n, int) for n in tree):
         return [make_spec(tree)], None
     if isinstance(tree, (Node, np.ndarray)):

@@ -63,11 +63,12 @@ def spec_of(value: Array) -> Spec:
 
 def make_spec(shape: int | Iterable[Any], dtype: npt.DTypeLike = np.float64) -> Spec:
     """Return the spec of user-given `shape` and `dtype`, checked."""
-    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+    lengths = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     for length in lengths:
         if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
+            given = lengths if isinstance(shape, Iterable) else shape
             raise ShapeError(
-                f"a shape is a tuple of whole numbers >= 0, but {lengths!r} was given; "
+                f"a shape is a tuple of whole numbers >= 0, but {given!r} was given; "
                 "write for example shape=(8, 1, 2)"
             )
     return Spec(tuple(int(length) for length in lengths), checked_dtype(dtype))

@@ -376,3 +376,11 @@ class TestGrad:
         first = Graph(x, {"y": x * x * x}).grad(wrt=["x"])
         second = Graph(first.inputs, {"g": first.outputs["grad_x"]}).grad(wrt=["x"])
         assert second.run(x=2.0)["grad_x"] == 12.0
+
+
+def test_tracing_checks_specs_made_by_hand():
+    graph = trace(lambda x: x * 2.0, ag.Spec([2, 3], "float32"))
+    assert str(graph.inputs["x"].spec) == "float32[2, 3]"
+    assert graph.outputs["output"].dtype == np.float32
+    with pytest.raises(DTypeError, match="is not a dtype"):
+        trace(lambda x: x * 2.0, ag.Spec((2,), "nonsense"))

@@ -131,6 +131,11 @@ def negative_length():
     ag.input("x", (2, -1))
 
 
+@wrong(ShapeError, "input 'x'", r"whole numbers >= 0, but Spec\(.* was given")
+def spec_as_shape():
+    ag.input("x", ag.Spec((2,), np.dtype("float64")))  # type: ignore[arg-type]
+
+
 # Dtypes.
 
 
