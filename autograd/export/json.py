@@ -55,7 +55,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
     try:
         return loads(_bytes_of(Path(path)))
     except FormatError as error:
-        raise FormatError(f"'{_shown(path)}' is not a graph file: {error.args[0]}") from None
+        raise FormatError(f"cannot load '{_shown(path)}': {error.args[0]}") from None
 
 
 def dumps(graph: Graph) -> str:

@@ -202,7 +202,8 @@ class _Reader:
         if op is None or op.name == "input":
             raise FormatError(
                 f"node '{visible(name)}' is of op '{visible(entry['op'][:80])}', which is not in "
-                "the table of ops; a graph with loops needs `import loops` before it is loaded"
+                "the table of ops; a graph with loops needs `import loops` before it is loaded, "
+                "and one that a newer LoopGrad has written needs that LoopGrad"
             )
         xs = entry["inputs"]
         if type(xs) is not list or not (xs or type(op).bodies is not Op.bodies):
