@@ -28,8 +28,6 @@ PACKAGES = ("autograd", "loops", "nn")
 NUMPY_AT_LEAST = (2, 0)
 OPTIONAL_PARTS = {
     "graphviz": "the Python interface of the `dot` program",
-    "numba": "native execution",
-    "safetensors": "weight files",
     "tqdm": "progress bars of the demos",
     "matplotlib": "loss curves of the demos",
     "hypothesis": "property tests",
