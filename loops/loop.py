@@ -172,7 +172,7 @@ class Loop(Op):
         return tuple(entries), tuple(exits)
 
     def output_name(self, attrs: dict[str, Any], index: int) -> str:
-        return list(attrs["body"].outputs)[index]
+        return str(list(attrs["body"].outputs)[index])
 
     def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
         shown: dict[str, Any] = {}
