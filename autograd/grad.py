@@ -297,8 +297,11 @@ def _fresh(x: Any) -> Node:
             f"cannot differentiate with respect to a {x.dtype} argument; pass floats, for "
             "example x.astype('float64'), or leave it out of argnums"
         )
-    if x.virtual or (x.tracked and current_state().recording):
-        return apply(OPS["identity"], (x,))
+    state = current_state()
+    if x.virtual or state.scope is not None or (x.tracked and state.recording):
+        link = apply(OPS["identity"], (x,))
+        link.tracked = True  # also where x is not: a constant used in a body, an integer as float
+        return link
     node: Node = make_leaf(Leaf, "constant", x._value, None, True, None)
     return node
 
@@ -425,6 +428,12 @@ def _grad_of_node(output: Node, wrt: Any, seed: Any) -> Any:
             raise GradientError(
                 f"{describe(leaf)} is constant or of no float dtype, so nothing has a gradient "
                 "with respect to it; use a parameter, an input or tensor(..., requires_grad=True)"
+            )
+        if leaf.scope is not output.scope:  # in a body, ports stand for what depends on the leaf
+            raise GradientError(
+                f"{describe(output)} and {describe(leaf)} do not belong to the same body, so the "
+                "one cannot be differentiated with respect to the other; write the loss as a "
+                "function and use grad(fn)(x) inside the body, or differentiate outside the loop"
             )
     g = seed_of(output, seed)
     grads, _ = trampoline(pull_back([output], [g], leaves, record=True))
