@@ -154,21 +154,27 @@ class Graph:
             if fnmatchcase(path, pattern) and (op is None or node.op.name == op)
         ]
 
-    def consumers(self, node: Node) -> list[Node]:
-        """Return the nodes of this graph that have `node` among their inputs."""
+    def consumers(self, node: Node | str) -> list[Node]:
+        """Return the nodes of this graph that have `node` (or the one of that name) as an input."""
+        node = self._own(node)
         if self._consumers is None:
             self._consumers = {n: [] for n in self.nodes}
             for n in self.nodes:
                 for x in dict.fromkeys(n.inputs):
                     if x in self._consumers:
                         self._consumers[x].append(n)
-        self.name_of(node)
         return self._consumers[node]
 
-    def parents(self, node: Node) -> list[Node]:
-        """Return the inputs of `node` that belong to this graph."""
-        self.name_of(node)
+    def parents(self, node: Node | str) -> list[Node]:
+        """Return the inputs of `node` (or of the one of that name) that belong to this graph."""
+        node = self._own(node)
         return list(node.inputs) if node not in set(self.inputs.values()) else []
+
+    def _own(self, node: Node | str) -> Node:
+        """Return `node`, or the node of that name, if it is one of this graph itself."""
+        node = self[node] if isinstance(node, str) else node
+        self.name_of(node)
+        return node
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -332,10 +338,10 @@ class Graph:
         read from `.shape` as Python numbers stay what they were. A gradient is full of such sizes,
         so a graph with a gradient in it is refused: resize first, differentiate then.
         """
-        for node in self.nodes:
+        for path, _, node in self.walk():
             if node.pulled:
                 raise GraphError(
-                    f"graph '{self.name}' contains a gradient ({self.names[node]}), which is drawn "
+                    f"graph '{self.name}' contains a gradient ({path}), which is drawn "
                     "for one size; resize first and differentiate then: "
                     "graph.resize(...).grad(...)"
                 )
@@ -362,7 +368,8 @@ class Graph:
     def grad(self, of: str | None = None, wrt: Sequence[str] | None = None) -> Graph:
         """Return this graph with the gradient of output `of` added: outputs `grad_<name>`.
 
-        `wrt` names parameters or inputs; all parameters by default.
+        `wrt` names parameters or inputs; all parameters by default. Where the graph already has
+        an output of that name, the new one is numbered: `grad_<name>_2`.
         """
         from autograd.grad import grad
 
@@ -384,8 +391,9 @@ class Graph:
         with drawing(None):
             grads = grad(self.select(of).outputs[of], [known[name] for name in names])
         outputs = dict(self.outputs)
+        taken = dict.fromkeys(outputs, 2)
         for name, g in zip(names, grads, strict=True):
-            outputs[f"grad_{name}"] = g
+            outputs[unique_name(f"grad_{name}", taken)] = g
         return Graph.of(self.inputs, outputs, self.name)
 
     def copy(self) -> Graph:
@@ -475,8 +483,11 @@ def trace(fn: Callable[..., Any], *specs: Any, name: str | None = None) -> Graph
                 f"{leaf!r}; wrap constants in autograd.constant"
             )
     names = ["output"] if len(leaves) == 1 else [f"output_{i}" for i in range(len(leaves))]
-    if isinstance(result, dict) and all(isinstance(v, Node) for v in result.values()):
-        names = [str(key) for key in result]
+    if isinstance(result, dict):
+        names = []
+        for key, value in result.items():
+            count = len(flatten(value)[0])
+            names += [f"{key}_{i}" if count > 1 else str(key) for i in range(count)]
     title = name or getattr(fn, "__name__", "graph").strip("<>")
     graph = Graph(inputs, dict(zip(names, leaves, strict=True)), name=title, allow_unused=True)
     graph.structure = (structure,)

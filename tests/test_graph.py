@@ -269,6 +269,15 @@ class TestCopies:
         with pytest.raises(GraphError, match=r"contains a gradient .* resize first"):
             graph.resize(x=(6,))
 
+    def test_resize_of_a_gradient_in_a_body_is_refused(self):
+        x = ag.input("x", (1,))
+        with LoopNode("loop", length=2) as loop:
+            h = loop.branch("h", x)
+            loop.feed(h, ag.grad(lambda v: (v * v).mean())(h))
+        graph = Graph(x, {"y": loop.final(h)})
+        with pytest.raises(GraphError, match=r"contains a gradient \(loop\..*resize first"):
+            graph.resize(x=(4,))
+
 
 class TestInlineAndCall:
     def test_call_on_nodes_draws_and_on_arrays_runs(self):
@@ -376,6 +385,12 @@ class TestGrad:
         first = Graph(x, {"y": x * x * x}).grad(wrt=["x"])
         second = Graph(first.inputs, {"g": first.outputs["grad_x"]}).grad(wrt=["x"])
         assert second.run(x=2.0)["grad_x"] == 12.0
+
+    def test_a_second_gradient_keeps_the_first(self):
+        x = ag.input("x")
+        graph = Graph(x, {"y": x * x * x}).grad(of="y", wrt=["x"]).grad(of="grad_x", wrt=["x"])
+        assert graph.run(x=2.0) == {"y": 8.0, "grad_x": 12.0, "grad_x_2": 12.0}
+        assert graph.run(x=1.0) == {"y": 1.0, "grad_x": 3.0, "grad_x_2": 6.0}
 
 
 def test_tracing_checks_specs_made_by_hand():
