@@ -49,6 +49,11 @@ class CustomFunction(Op):
 
     def defvjp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Make `rule(g, y, *xs, **keywords)` the gradient rule (a decorator), and return it."""
+        if self._rule is not None:  # loops keep gradients they have drawn by it
+            raise GraphError(
+                f"custom_vjp function '{self.name}' already has a gradient rule; to change it, "
+                "define the function anew, with custom_vjp, and then its rule"
+            )
         self._rule = rule
         return rule
 

@@ -219,6 +219,12 @@ def with_rule(rule):
 
 
 class TestErrors:
+    def test_second_rule(self):
+        f = with_rule(lambda g, y, x, k: (g * k, None))
+        match = "'scaled' already has a gradient rule; to change it, define the function anew"
+        with pytest.raises(GraphError, match=match):
+            f.defvjp(lambda g, y, x, k: (g * k * 2.0, None))
+
     def test_no_rule_yet(self):
         @ag.custom_vjp
         def lonely(x):
