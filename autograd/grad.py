@@ -22,7 +22,7 @@ from autograd.node import OPS, RELEASED, Leaf, Node, Parameter, apply, items, ma
 from autograd.node import _copied as copied
 from autograd.scope import current_state, enable_grad, pulling
 from autograd.trampoline import Task, trampoline
-from autograd.tree import flatten, unflatten
+from autograd.tree import flatten, shown, unflatten
 
 
 class Placed:
@@ -294,8 +294,8 @@ def _fresh(x: Any) -> Node:
         x = make_constant(copied(x))
     if x.dtype.kind != "f":
         raise GradientError(
-            f"cannot differentiate with respect to a {x.dtype} argument; pass floats, for "
-            "example x.astype('float64'), or leave it out of argnums"
+            f"cannot differentiate with respect to an argument of dtype {x.dtype}; pass floats, "
+            "for example x.astype('float64'), or leave it out of argnums"
         )
     state = current_state()
     if x.virtual or state.scope is not None or (x.tracked and state.recording):
@@ -398,6 +398,14 @@ def _detached(y: Node) -> Node:
     return make_constant(y._value) if y.tracked else y
 
 
+def _untied(results: Sequence[Any], fresh: Sequence[Node]) -> Sequence[Any]:
+    """Return `results` without their history, if only `fresh`, which no one else has, is in it."""
+    nodes = [y for y in results if isinstance(y, Node)]
+    if any(y.virtual for y in nodes) or _ancestors(nodes, set(fresh))[1]:
+        return results
+    return [_detached(y) if isinstance(y, Node) else y for y in results]
+
+
 def grad(fn: Any, argnums: Any = 0, has_aux: bool = False, *, seed: Any = None) -> Any:
     """Return the gradient function of `fn`; or, given a node, its gradients as nodes.
 
@@ -454,12 +462,13 @@ def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., Any]]:
         seeds, given = flatten(cotangent)
         if given != structure:
             raise GradientError(
-                f"the cotangent has structure {given}, but the function's result has {structure}"
+                f"the cotangent has the structure {shown(given)}, but the function's "
+                f"result has {shown(structure)}"
             )
         checked = [seed_of(y, seed) for y, seed in zip(outputs, seeds, strict=True)]
         return call.gradients(outputs, checked)
 
-    return call.result, pullback
+    return unflatten(structure, _untied(leaves, call.fresh)), pullback
 
 
 def jvp(fn: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -483,7 +492,8 @@ def jvp(fn: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) ->
     known = [(g, v) for g, v in zip(grads, checked, strict=True) if g is not None]
     pulled, _ = trampoline(pull_back([g for g, _ in known], [v for _, v in known], dummies))
     along = [_as_tensor(g, y) for g, y in zip(pulled, outputs, strict=True)]
-    return call.result, unflatten(structure, along)
+    results = _untied([*leaves, *along], [*call.fresh, *dummies])
+    return unflatten(structure, results[: len(along)]), unflatten(structure, results[len(along) :])
 
 
 def jacobian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:

@@ -423,6 +423,29 @@ class TestNodes:
         assert np.allclose(result["grad_w"], expected, rtol=1e-14)
 
 
+class TestUntied:
+    """What comes out is tracked only if something of the caller's could ask for its gradient."""
+
+    @pytest.mark.parametrize("derive", [ag.vjp, lambda f, x: ag.jvp(f, (x,), (np.ones(4),))])
+    def test_value_is_an_ordinary_constant(self, derive):
+        for y in derive(lambda x: (ag.tanh(x), {"twice": x * 2.0}), V)[0]:
+            y = y["twice"] if isinstance(y, dict) else y
+            assert not y.tracked
+            assert np.asarray(y).shape == (4,)
+
+    def test_tangent_is_an_ordinary_constant(self):
+        assert_close = np.testing.assert_allclose
+        assert_close(np.asarray(ag.jvp(ag.tanh, (V,), (V,))[1]), V * (1 - np.tanh(V) ** 2))
+
+    def test_pullback_and_enclosing_gradient_go_on(self):
+        _, pullback = ag.vjp(quartic, V)
+        np.testing.assert_allclose(np.asarray(pullback(np.ones(4))[0]), 4 * V**3)
+        w = leaf(2.0)
+        y, tangent = ag.jvp(lambda x: x * w * w, (3.0,), (1.0,))
+        (y + tangent).backward()
+        assert w.grad.item() == 16.0
+
+
 class TestHigherOrder:
     def test_closure_over_a_parameter(self):
         w = ag.parameter("w", 3.0)
