@@ -94,6 +94,7 @@ def _error(derivative: Derivative) -> float:
     return derivative.error if np.isfinite(derivative.error) else np.inf
 
 
+@drawing(None)  # in a body too, it computes
 def check_grad(
     fn: Callable[..., Any] | Graph,
     args: Any,

@@ -324,3 +324,10 @@ class TestMisuse:
         match = r"gradient by args\[0\] failed: op 'silent' has no gradient rule for input 0"
         with pytest.raises(GradientError, match=match):
             check_grad(Silent("silent"), (X,))
+
+
+def test_inside_a_body():
+    with LoopNode("loop") as loop:
+        loop.collect(loop.each(np.ones(3)))
+        report = ag.check_grad(ag.tanh, (np.ones(3),))
+    assert report.derivatives
