@@ -82,8 +82,8 @@ class Builder:
                 f"{describe(outer)} cannot be a per-step input of loop '{self.name}': it has no "
                 "axis to step along; use it directly, it is then shared by all steps"
             )
-        for other in [*self.sequences.values()][:1]:
-            self._check_length(outer, other.shape[0], f"{describe(other)} has")
+        first = next(iter(self.sequences.values()), outer)
+        self._check_length(outer, first.shape[0], f"{describe(first)} has")
         if self.length is not None:
             self._check_length(outer, self.length, "the loop's length is")
         port = draw_input(name or outer.name, Spec(spec.shape[1:], spec.dtype), self.scope)

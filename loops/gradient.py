@@ -219,9 +219,11 @@ class BodyVjp:
         read = _read_going_back([*results.values()], incoming, set(self.shared))
         if any(x.ndim >= MAX_AXES for x in read):
             read = _ports_read([*results.values()], incoming)
-        used = [i for i, x in enumerate(self.shared) if x in set(read)]
-        each = [i for i, x in enumerate(self.slices) if x in set(read)]
-        residuals = [x for x in read if x not in {*self.shared, *self.slices}]
+        reads = set(read)
+        used = [i for i, x in enumerate(self.shared) if x in reads]
+        each = [i for i, x in enumerate(self.slices) if x in reads]
+        at_hand = {*self.shared, *self.slices}
+        residuals = [x for x in read if x not in at_hand]
         if self.slices and not (residuals or each or self.sources):
             each = [0]  # read or not, it says how long the gradient loop runs
         saving, positions = self._saving(residuals, name)
