@@ -38,3 +38,21 @@ def _unflatten(structure: Structure, leaves: Any) -> Any:
         return {key: _unflatten(child, leaves) for key, child in children}
     values = [_unflatten(child, leaves) for child in children]
     return kind(*values) if hasattr(kind, "_fields") else kind(values)
+
+
+class _Value:
+    def __repr__(self) -> str:
+        return "value"
+
+
+def shown(structure: Structure) -> str:
+    """Return how errors write a structure: `{'a': value, 'b': (value, value)}`."""
+    return repr(unflatten(structure, [_Value()] * count_leaves(structure)))
+
+
+def count_leaves(structure: Structure) -> int:
+    """Return how many leaves a tree of this structure has."""
+    if structure is None:
+        return 1
+    kind, children = structure
+    return sum(count_leaves(child[1] if kind is dict else child) for child in children)

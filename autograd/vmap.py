@@ -15,7 +15,7 @@ from autograd.node import Node, draw_input, tensor
 from autograd.ops.shape import broadcast_to, swapaxes
 from autograd.scope import current_state
 from autograd.spec import Spec
-from autograd.tree import flatten, unflatten
+from autograd.tree import count_leaves, flatten, shown, unflatten
 
 Axes = Any
 """An axis, None (not batched), or one of these for each leaf of a tree."""
@@ -135,21 +135,13 @@ def _like(entry: Any, structure: Any, name: str, what: str) -> list[Any]:
     """Return the leaves of `entry`; one axis, or None, stands for all leaves of `structure`."""
     found, given = flatten(entry)
     if given is None:
-        return found * _count(structure)
+        return found * count_leaves(structure)
     if given != structure:
         raise GraphError(
-            f"vmap: {name} has structure {given}, but {what} has {structure}; give one axis for "
-            "all of it, or a tree of the same structure"
+            f"vmap: {name} has the structure {shown(given)}, but {what} has {shown(structure)}; "
+            "give one axis for all of it, or a tree of the same structure"
         )
     return found
-
-
-def _count(structure: Any) -> int:
-    if structure is None:
-        return 1
-    kind, children = structure
-    parts = [child for _, child in children] if kind is dict else children
-    return sum(map(_count, parts))
 
 
 def _batch_size(values: list[Node], axes: list[int | None]) -> int:

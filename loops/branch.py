@@ -17,7 +17,7 @@ from autograd.op import Exit, Op, Port, register
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
 from autograd.trampoline import Task, trampoline
-from autograd.tree import flatten, unflatten
+from autograd.tree import flatten, shown, unflatten
 
 
 class Branch(Op):
@@ -166,13 +166,21 @@ def cond(
     Both must return the same structure of the same specs. Drawn as a BranchNode; on a tensor
     predicate outside any loop, the chosen function is just called.
     """
-    return switch(predicate, [if_false, if_true], *operands, name="cond")
+    return _chosen(predicate, {"if_false": if_false, "if_true": if_true}, operands, "cond")
 
 
 def switch(
     index: Any, functions: Sequence[Callable[..., Any]], *operands: Any, name: str = "switch"
 ) -> Any:
     """Return `functions[index](*operands)`; only that function is run."""
+    named = {str(number): function for number, function in enumerate(functions)}
+    return _chosen(index, named, operands, name)
+
+
+def _chosen(
+    index: Any, functions: dict[str, Callable[..., Any]], operands: Sequence[Any], name: str
+) -> Any:
+    """Call, or draw a branch of, the functions; they are numbered in order, and have names."""
     node = index if isinstance(index, Node) else tensor(index)
     if node.shape != () or node.dtype.kind == "f":
         raise DTypeError(
@@ -188,22 +196,22 @@ def switch(
             raise GraphError(
                 f"{name} has {len(functions)} functions, numbered from 0, but the index is {number}"
             )
-        return functions[number](*operands)
+        return list(functions.values())[number](*operands)
     return _drawn(node, functions, operands, name, outer)
 
 
 def _drawn(
     index: Node,
-    functions: Sequence[Callable[..., Any]],
+    functions: dict[str, Callable[..., Any]],
     operands: Sequence[Any],
     name: str,
     outer: Scope | None,
 ) -> Any:
     leaves, structure = flatten(tuple(operands))
     given = [seen_from(outer, x if isinstance(x, Node) else tensor(x)) for x in leaves]
-    scopes = [Scope(f"{name}.{number}", outer, "branch") for number in range(len(functions))]
+    scopes = [Scope(f"{name}.{key}", outer, "branch") for key in functions]
     try:
-        bodies, captured, shape = _bodies(functions, structure, given, scopes, name)
+        bodies, captured, shape = _bodies([*functions.values()], structure, given, scopes, name)
     finally:
         for scope in scopes:
             scope.captured = {}  # its ports know their scope: that would be a cycle
@@ -227,14 +235,14 @@ def _bodies(
             result, shape = flatten(function(*unflatten(structure, own)))
             if not result or any(y is None for y in result):
                 raise GraphError(
-                    f"function {scope.name.rpartition('.')[2]} of {name} must return a value, or a "
-                    f"tree of values, but returned {unflatten(shape, result)!r}"
+                    f"{_said(scope)} of {name} must return a value, or a tree "
+                    f"of values, but returned {unflatten(shape, result)!r}"
                 )
             outputs = [seen_from(scope, y if isinstance(y, Node) else tensor(y)) for y in result]
         ports.append(own)
         results.append(outputs)
         structures.append(shape)
-    _check_alike(name, structures, results)
+    _check_alike(name, [_said(scope) for scope in scopes], structures, results)
     captured = list(dict.fromkeys(x for scope in scopes for x in scope.captured))
     bodies = []
     for scope, own, outputs in zip(scopes, ports, results, strict=True):
@@ -251,16 +259,27 @@ def _bodies(
     return bodies, captured, structures[0]
 
 
-def _check_alike(name: str, structures: Sequence[Any], results: Sequence[Sequence[Node]]) -> None:
-    for number, (structure, outputs) in enumerate(zip(structures, results, strict=True)):
+def _said(scope: Scope) -> str:
+    """Return what errors call the function a scope is the body of."""
+    key = scope.name.rpartition(".")[2]
+    return f"function {key}" if key.isdigit() else key
+
+
+def _check_alike(
+    name: str,
+    functions: Sequence[str],
+    structures: Sequence[Any],
+    results: Sequence[Sequence[Node]],
+) -> None:
+    for function, structure, outputs in zip(functions, structures, results, strict=True):
         if structure != structures[0]:
             raise GraphError(
-                f"{name}: function 0 returns the structure {structures[0]}, but function {number} "
-                f"returns {structure}; all must return the same"
+                f"{name}: {functions[0]} returns {shown(structures[0])}, but {function} "
+                f"returns {shown(structure)}; all must return the same structure"
             )
         for first, other in zip(results[0], outputs, strict=True):
             if first.spec != other.spec:
                 raise ShapeError(
-                    f"{name}: function 0 returns {describe(first)}, but function {number} returns "
+                    f"{name}: {functions[0]} returns {describe(first)}, but {function} returns "
                     f"{describe(other)}; all must return the same shape and dtype"
                 )

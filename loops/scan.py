@@ -7,7 +7,7 @@ from typing import Any
 
 from autograd.errors import GraphError
 from autograd.node import Node, tensor
-from autograd.tree import flatten, unflatten
+from autograd.tree import flatten, shown, unflatten
 from loops.loop import LoopNode
 
 
@@ -42,8 +42,8 @@ def scan(
         after, structure = flatten(result[0])
         if structure != carry_structure:
             raise GraphError(
-                f"the carry of scan starts with structure {carry_structure}, but the function "
-                f"returned {structure}; both must be the same"
+                f"the carry of scan starts with the structure {shown(carry_structure)}, but the "
+                f"function returned {shown(structure)}; both must be the same"
             )
         for port, value in zip(before, after, strict=True):
             node.feed(port, value)

@@ -115,7 +115,7 @@ def test_deeper_bodies_are_folded(depth, frames, folded):
 def test_bodies_of_a_branch_have_frames_of_their_own_and_one_result():
     picture = picture_of(branching())
     assert [(f.title, f.parent) for f in picture.frames] == [
-        ("walk", None), ("cond", 0), ("cond.0", 1), ("cond.1", 1)
+        ("walk", None), ("cond", 0), ("cond.if_false", 1), ("cond.if_true", 1)
     ]  # fmt: skip
     assert kinds(branching())["merge"] == kinds(branching())["control"] == 1
     assert arrow_kinds(branching())["steer"] == 1

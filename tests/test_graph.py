@@ -399,3 +399,18 @@ def test_tracing_checks_specs_made_by_hand():
     assert graph.outputs["output"].dtype == np.float32
     with pytest.raises(DTypeError, match="is not a dtype"):
         trace(lambda x: x * 2.0, ag.Spec((2,), "nonsense"))
+
+
+def test_queries_take_names():
+    x = ag.input("x", (2,))
+    y = ag.tanh(x) * 2.0
+    graph = ag.Graph(x, {"y": y})
+    assert [graph.name_of(n) for n in graph.consumers("x")] == ["tanh_1"]
+    assert graph.parents("multiply_1")[0] is graph["tanh_1"]
+    with pytest.raises(GraphError, match="has no node 'nothing'"):
+        graph.parents("nothing")
+
+
+def test_outputs_of_a_traced_dict_keep_their_keys():
+    graph = trace(lambda a: {"s": a * 2.0, "t": (a + 1.0,), "u": [a, a]}, (2,))
+    assert list(graph.outputs) == ["s", "t", "u_0", "u_1"]

@@ -112,13 +112,13 @@ FUNCTIONS = {
     "grad of integers": (
         GradientError,
         lambda: ag.grad(ag.sum)(np.arange(3)),
-        r"cannot differentiate with respect to a int64 argument.*astype\('float64'\)",
+        r"cannot differentiate with respect to an argument of dtype int64.*astype\('float64'\)",
     ),
-    "grad of a bool": (GradientError, lambda: ag.grad(ag.sum)(True), "respect to a bool argument"),
+    "grad of a bool": (GradientError, lambda: ag.grad(ag.sum)(True), "an argument of dtype bool"),
     "grad of a virtual integer": (
         GradientError,
         lambda: ag.grad(lambda n: ag.sum(n * 1.5))(ag.input("n", (3,), "int64")),
-        "cannot differentiate with respect to a int64 argument",
+        "cannot differentiate with respect to an argument of dtype int64",
     ),
     "integer result": (
         GradientError,
@@ -148,7 +148,7 @@ FUNCTIONS = {
     "cotangent of another structure": (
         GradientError,
         lambda: ag.vjp(lambda x: (x, x), V)[1](V),
-        "the cotangent has structure None, but the function's result has",
+        "the cotangent has the structure value, but the function's result has",
     ),
     "cotangent of another shape": (
         GradientError,
@@ -285,7 +285,7 @@ TENSORS = {
     "matrix product": (
         ShapeError,
         lambda: ag.matmul(leaf(), np.ones((4, 2))),
-        r"matmul \(3,\) @ \(4, 2\): the last axis of the first \(3\)",
+        r"matmul: \(3,\) @ \(4, 2\): the last axis of the first \(3\)",
     ),
     "parameter of another shape": (
         ShapeError,

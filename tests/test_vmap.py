@@ -239,11 +239,13 @@ class TestErrors:
             ag.vmap(ag.tanh, (0, 0))(C)
 
     def test_structure_of_in_axes(self):
-        with pytest.raises(GraphError, match=r"in_axes\[0\] has structure .* but argument 0 has"):
+        with pytest.raises(
+            GraphError, match=r"in_axes\[0\] has the structure .* but argument 0 has"
+        ):
             ag.vmap(lambda d: d["a"], ({"b": 0},))({"a": C})
 
     def test_structure_of_out_axes(self):
-        with pytest.raises(GraphError, match=r"out_axes has structure .* but the result has"):
+        with pytest.raises(GraphError, match=r"out_axes has the structure .* but the result has"):
             ag.vmap(lambda x: (x, x), 0, (0, 0, 0))(C)
 
     def test_axis_that_does_not_exist(self):

@@ -530,7 +530,7 @@ def scan_that_returns_no_pair():
     scan(lambda h, x: h + x, ag.input("h"), ag.input("xs", (3,)))
 
 
-@wrong(GraphError, "carry of scan starts with structure", "both must be the same")
+@wrong(GraphError, "carry of scan starts with the structure", "both must be the same")
 def scan_whose_carry_changes_structure():
     scan(lambda h, x: ((h[0], h[1], x), None), (ag.input("a"), ag.input("b")), ag.input("xs", (3,)))
 
@@ -558,12 +558,12 @@ def cond_on_an_array():
     cond(ag.input("p", (3,), "bool"), lambda x: x, lambda x: -x, ag.input("x", (3,)))
 
 
-@wrong(ShapeError, "cond: function 0 returns", "function 1 returns", "same shape and dtype", "'x'")
+@wrong(ShapeError, "cond: if_false returns", "if_true returns", "same shape and dtype", "'x'")
 def cond_whose_branches_differ_in_shape():
     cond(ag.input("p", (), "bool"), lambda x: x.sum(), lambda x: x, ag.input("x", (3,)))
 
 
-@wrong(ShapeError, "function 0 returns .*float64", "function 1 returns .*float32")
+@wrong(ShapeError, "if_false returns .*float64", "if_true returns .*float32")
 def cond_whose_branches_differ_in_dtype():
     cond(
         ag.input("p", (), "bool"),
@@ -573,12 +573,16 @@ def cond_whose_branches_differ_in_dtype():
     )
 
 
-@wrong(GraphError, "cond: function 0 returns the structure", "function 1 returns")
+@wrong(
+    GraphError,
+    "cond: if_false returns value, but if_true returns .value, value.",
+    "if_true returns",
+)
 def cond_whose_branches_differ_in_structure():
     cond(ag.input("p", (), "bool"), lambda x: (x, x), lambda x: x, ag.input("x", (3,)))
 
 
-@wrong(GraphError, "function 1 of cond must return a value", "returned None")
+@wrong(GraphError, "if_true of cond must return a value", "returned None")
 def cond_that_returns_nothing():
     cond(ag.input("p", (), "bool"), lambda x: None, lambda x: x, ag.input("x", (3,)))
 
@@ -588,7 +592,7 @@ def switch_without_functions():
     switch(ag.input("k", (), "int64"), [])
 
 
-@wrong(GraphError, "belongs to the body of branch 'cond.0'", "cannot be used outside")
+@wrong(GraphError, "belongs to the body of branch 'cond.if_false'", "cannot be used outside")
 def node_of_a_branch_used_outside():
     kept = []
 
@@ -600,7 +604,11 @@ def node_of_a_branch_used_outside():
     kept[0] + 1.0
 
 
-@wrong(ShapeError, "multiply in the body of 'cond.1'|add in the body of 'cond.1'", "input 'x'")
+@wrong(
+    ShapeError,
+    "multiply in the body of 'cond.if_true'|add in the body of 'cond.if_true'",
+    "input 'x'",
+)
 def wrong_shape_inside_a_branch():
     y = ag.input("y", (4,))
     cond(ag.input("p", (), "bool"), lambda x: x + y, lambda x: x, ag.input("x", (3,)))

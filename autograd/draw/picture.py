@@ -130,6 +130,8 @@ def picture_of(graph: Graph, depth: int | None = None, limit: int | None = None)
 
     Raises DrawError as soon as there are more than `limit` boxes.
     """
+    if depth is not None and depth < 0:
+        raise DrawError(f"depth must be at least 0, but is {depth}; 0 folds all bodies")
     return _Painter(graph, depth, limit).picture
 
 

@@ -36,14 +36,14 @@ class MatMul(Op):
     def infer(self, a: Spec, b: Spec) -> Spec:
         if a.ndim == 0 or b.ndim == 0:
             raise ShapeError(
-                f"matmul takes vectors, matrices or stacks of them, but got {a.shape} @ {b.shape}; "
+                f"it takes vectors, matrices or stacks of them, but got {a.shape} @ {b.shape}; "
                 "use * for a product with a scalar"
             )
         inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
         if a.shape[-1] != inner:
             raise ShapeError(
-                f"matmul {a.shape} @ {b.shape}: the last axis of the first ({a.shape[-1]}) must be "
-                f"as long as the {'second last' if b.ndim > 1 else 'only'} axis of the second "
+                f"{a.shape} @ {b.shape}: the last axis of the first ({a.shape[-1]}) must be as "
+                f"long as the {'second last' if b.ndim > 1 else 'only'} axis of the second "
                 f"({inner}); transpose one of them or change its size"
             )
         stacked = stack_shape("matmul", a, b)
