@@ -76,7 +76,7 @@ def test_readme_has_exactly_the_two_commands_that_ci_runs():
     for command in commands.values():
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install ")
     assert commands["demo"].endswith(" .venv/bin/python -m demos.binary_addition")
-    assert commands["test"].endswith(" .venv/bin/python -m pytest")
+    assert commands["test"].endswith(" .venv/bin/python -m pytest -n auto")
 
 
 def test_blocks_share_a_namespace_and_keep_their_lines():
