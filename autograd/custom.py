@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from autograd.arrays import locked
 from autograd.errors import GradientError, GraphError
-from autograd.node import Node, locked, tensor
+from autograd.node import Node, tensor
 from autograd.op import Op
 from autograd.ops.shape import stack, unstack
 from autograd.spec import Array, Spec, spec_of

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from autograd.arrays import copied
 from autograd.describe import describe
 from autograd.errors import GradientError
 from autograd.node import OPS, RELEASED, Leaf, Node, Parameter, apply, items, make_leaf, tensor
-from autograd.node import _copied as copied
 from autograd.scope import current_state, enable_grad, pulling
 from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, shown, unflatten

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autograd.arrays import locked
 from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
-from autograd.node import Node, Parameter, apply, draw_input, locked, parameter
+from autograd.node import Node, Parameter, apply, draw_input, parameter
 from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from autograd.trampoline import Task, trampoline
@@ -72,6 +73,7 @@ class Graph:
                     "inputs, or pass allow_unused=True"
                 )
         self._check_leaf_names()
+        self._check_frozen()
 
     @classmethod
     def of(cls, inputs: Mapping[str, Node], outputs: Mapping[str, Node], name: str) -> Graph:
@@ -103,6 +105,16 @@ class Graph:
                         f"two leaves are called '{node.name}': {describe(other)} and "
                         f"{describe(node)}; give each parameter and input a name of its own"
                     )
+
+    def _check_frozen(self) -> None:
+        for path, _, node in self.walk():
+            if node.frozen:
+                raise GraphError(
+                    f"{path} of graph '{self.name}', {describe(node)}, was computed from "
+                    "parameters outside any drawing, and would keep the value it had then; draw it "
+                    "by autograd.trace, which records it, or, if it is meant to stay, use "
+                    "autograd.constant(x.value)"
+                )
 
     # Names and queries.
 
@@ -550,23 +562,28 @@ def _named(nodes: Inputs, kind: str) -> dict[str, Node]:
     return result
 
 
-def ancestry(outputs: Any, inputs: set[Node]) -> tuple[Node, ...]:
-    """Return all ancestors of `outputs` in the order they were made, not passing `inputs`."""
-    seen = set(outputs)
+def ancestors(heads: Iterable[Node], stop: Collection[Node] = ()) -> list[Node]:
+    """Return `heads` and all they depend on, in the order they were made, not passing `stop`."""
+    seen = set(heads)
     stack = list(seen)
     while stack:
         node = stack.pop()
-        if node in inputs:
-            continue
-        if not node.inputs:
-            if node.op.name == "input":
-                raise GraphError(_missing_input(node))
+        if node in stop:
             continue
         for x in node.inputs:
             if x not in seen:
                 seen.add(x)
                 stack.append(x)
-    return tuple(sorted(seen, key=_serial))
+    return sorted(seen, key=_serial)
+
+
+def ancestry(outputs: Iterable[Node], inputs: set[Node]) -> tuple[Node, ...]:
+    """Return the ancestors of `outputs`, cut at `inputs`, which must have all inputs among them."""
+    nodes = ancestors(outputs, inputs)
+    for node in nodes:
+        if node.op.name == "input" and node not in inputs:
+            raise GraphError(_missing_input(node))
+    return tuple(nodes)
 
 
 def _missing_input(node: Node) -> str:

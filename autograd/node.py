@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from autograd.arrays import copied, locked
 from autograd.describe import describe, put_in_front, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
 from autograd.methods import ArrayMethods, boolean
@@ -47,6 +48,7 @@ class Node(ArrayMethods):
 
     __slots__ = (
         "__weakref__",
+        "_frozen",
         "_pulled",
         "_spec",
         "_value",
@@ -70,6 +72,7 @@ class Node(ArrayMethods):
     tracked: bool
     _value: Any
     _spec: Any
+    _frozen: bool
     _pulled: bool
 
     __array_priority__: ClassVar[float] = 1000.0
@@ -124,6 +127,11 @@ class Node(ArrayMethods):
     def pulled(self) -> bool:
         """True for a node that a gradient rule has drawn."""
         return getattr(self, "_pulled", False)
+
+    @property
+    def frozen(self) -> bool:
+        """True for an integer or bool computed from parameters, their values at that moment."""
+        return getattr(self, "_frozen", False)
 
     @property
     def bodies(self) -> tuple[Graph, ...]:
@@ -399,7 +407,7 @@ class Parameter(Leaf):
 
     @value.setter
     def value(self, value: Any) -> None:
-        array = _copied(value._value if isinstance(value, Node) else value)
+        array = copied(value._value if isinstance(value, Node) else value)
         spec = spec_of(self._value)
         if spec_of(array) != spec:
             raise ShapeError(
@@ -443,7 +451,7 @@ def tensor(value: Any, dtype: npt.DTypeLike | None = None, *, requires_grad: boo
     """
     if isinstance(value, Node):
         return value if dtype is None else value.astype(dtype)
-    array = _copied(value, dtype)
+    array = copied(value, dtype)
     if requires_grad and array.dtype.kind != "f":
         raise DTypeError(
             f"only float tensors have gradients, but this one is {spec_of(array)}; "
@@ -465,7 +473,7 @@ def constant(value: Any, dtype: npt.DTypeLike | None = None, name: str | None = 
 def parameter(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Parameter:
     """Return a parameter: a named, trainable leaf. Integer and bool values are a DTypeError."""
     try:
-        array = _copied(value, dtype)
+        array = copied(value, dtype)
     except LoopGradError as error:
         put_in_front(error, f"parameter '{name}': ")
         raise
@@ -504,23 +512,6 @@ def draw_input(name: str | None, spec: Any, scope: Scope | None, tracked: bool =
     node: Node = make_leaf(Node, "input", None, spec, tracked and _floating(spec), name)
     node.scope = scope
     return node
-
-
-def _copied(value: Any, dtype: npt.DTypeLike | None = None) -> Array:
-    """Return a fresh native-order array of `value` with a dtype LoopGrad carries."""
-    if dtype is not None:
-        dtype = checked_dtype(dtype)
-    try:
-        array = np.array(value, dtype=dtype, order="K")
-    except ValueError as error:
-        raise ShapeError(f"cannot make an array of this value: {error}") from None
-    known = checked_dtype(array.dtype)
-    return array if known == array.dtype and array.dtype.isnative else array.astype(known)
-
-
-def locked(value: Any) -> Any:
-    """Return `value` as an array that cannot be written, nor be made writable by flags or base."""
-    return np.asarray(value.data.toreadonly()) if isinstance(value, _ndarray) else value
 
 
 # Lifting: what a user may write beside a node.
@@ -598,11 +589,15 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
     elif tracked and value.dtype.kind != "f":
         tracked = False
     node: Node = _new(op.node_type)
-    if tracked and state.recording:
+    recorded = tracked and state.recording
+    if not recorded and state.recording and any([_follows(x) for x in inputs]):
+        recorded = state.drawing
+        node._frozen = not recorded
+    if recorded:
         node.op = op
         node.inputs = tuple(inputs)
         node.attrs = attrs
-        node.tracked = True
+        node.tracked = tracked
     else:
         node.op = OPS["constant"]
         node.inputs = ()
@@ -614,6 +609,11 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
     if state.pulling:
         node._pulled = True
     return node
+
+
+def _follows(x: Node) -> bool:
+    """Whether the value of `x` follows those of parameters, or would if it had been recorded."""
+    return x.tracked or bool(x.inputs) or x.frozen
 
 
 def _draw(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], state: State) -> Node:

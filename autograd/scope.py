@@ -39,13 +39,22 @@ class Scope:
 class State:
     """What the next node depends on besides its inputs: one object a thread or task."""
 
-    __slots__ = ("pulling", "recording", "scope")
+    __slots__ = ("drawing", "pulling", "recording", "scope")
 
-    def __init__(self, recording: bool, scope: Scope | None, pulling: bool = False) -> None:
+    def __init__(
+        self,
+        recording: bool,
+        scope: Scope | None,
+        pulling: bool = False,
+        drawing: bool = False,
+    ) -> None:
         self.recording = recording
         self.scope = scope
         self.pulling = pulling
         """Whether what is drawn now is a gradient: see `Node.pulled`."""
+        self.drawing = drawing
+        """Whether a graph is being drawn: then integers and bools computed from parameters are
+        recorded as well, though nobody can differentiate them, because parameters change."""
 
 
 STATE: ContextVar[State] = ContextVar("loopgrad_state", default=State(True, None))  # noqa: B039
@@ -55,7 +64,7 @@ current_state = STATE.get
 @contextmanager
 def drawing(scope: Scope | None) -> Iterator[None]:
     """Make the nodes of the `with` block belong to `scope` (None: to no body), recorded."""
-    token = STATE.set(State(True, scope, current_state().pulling))
+    token = STATE.set(State(True, scope, current_state().pulling, drawing=True))
     try:
         yield
     finally:
@@ -65,7 +74,7 @@ def drawing(scope: Scope | None) -> Iterator[None]:
 @contextmanager
 def _recording(on: bool) -> Iterator[None]:
     state = current_state()
-    token = STATE.set(State(on, state.scope, state.pulling))
+    token = STATE.set(State(on, state.scope, state.pulling, state.drawing))
     try:
         yield
     finally:
@@ -88,7 +97,7 @@ def enable_grad() -> Any:
 @contextmanager
 def pulling() -> Iterator[None]:
     """Record what is drawn or computed in the `with` block, and mark it as part of a gradient."""
-    token = STATE.set(State(True, current_state().scope, True))
+    token = STATE.set(State(True, current_state().scope, pulling=True, drawing=True))
     try:
         yield
     finally:

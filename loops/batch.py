@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from autograd.errors import GraphError
 from autograd.graph import Graph
 from autograd.node import OPS, Node, draw_input
 from autograd.ops.shape import broadcast_to, reshape, swapaxes
@@ -102,12 +105,18 @@ def batched_branch(
     """Return the outputs of a branch for a batch.
 
     Where the index is the same for all examples, one body runs. Where each has its own, all
-    bodies run and each example takes the results of its own.
+    bodies run and each example takes the results of its own (body 0, if a virtual index turns out
+    to name none).
     """
     size = _size(batched, xs)
     full = [True] * len(bodies[0].outputs)
     fitted = [batched_body(body, batched[1:], full, size)[0] for body in bodies]
     index, operands = xs[0], xs[1:]
+    if not index.virtual and not np.all((index.value >= 0) & (index.value < len(bodies))):
+        raise GraphError(
+            f"vmap of a branch with {len(bodies)} bodies, numbered from 0, but the indices of the "
+            f"batch are {index.value.tolist()}"
+        )
     if not batched[0]:
         attrs = {f"body_{number}": body for number, body in enumerate(fitted)}
         return list(OPS["branch"](index, *operands, **attrs))

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from autograd.grad import pull_back
-from autograd.graph import Graph, unique_name
+from autograd.graph import Graph, ancestors, unique_name
 from autograd.node import Node, constant, draw_input
 from autograd.scope import Scope, drawing
 from autograd.trampoline import Task
@@ -88,7 +88,7 @@ def loop_gradient(
     ]
     if not sequence_inputs:
         backward["length"] = attrs["length"]
-    outputs = loop(
+    outputs = loop(  # in the order of `cut` in BodyVjp.plan
         *[shared[i] for i in plan.shared],
         *[_zeros(states[i]) if g_states[i] is None else g_states[i] for i in plan.carried],
         *[_zeros(shared[i]) for i in plan.accumulated],
@@ -227,6 +227,7 @@ class BodyVjp:
         if self.slices and not (residuals or each or self.sources):
             each = [0]  # read or not, it says how long the gradient loop runs
         saving, positions = self._saving(residuals, name)
+        # What comes in, in the order of ports; `loop_gradient` hands it over in the same order.
         seeds = list(self.seeds.items())
         cut = [(str(self.shared[i].name), self.shared[i]) for i in used]
         cut += seeds[: len(self.carried)]
@@ -279,22 +280,10 @@ def _add_states(targets: set[Node], states: Sequence[Node], next_states: Sequenc
 def _reached_from(sources: set[Node], heads: Sequence[Node]) -> set[Node]:
     """Return the ancestors of `heads` (heads included) that depend on `sources`."""
     reached = set(sources)
-    for node in _ancestors(heads):
+    for node in ancestors(heads):
         if any(x in reached for x in node.inputs):
             reached.add(node)
     return reached
-
-
-def _ancestors(heads: Sequence[Node]) -> list[Node]:
-    """Return `heads` and all they depend on, in the order they were made."""
-    seen = set(heads)
-    stack = list(seen)
-    while stack:
-        for x in stack.pop().inputs:
-            if x not in seen:
-                seen.add(x)
-                stack.append(x)
-    return sorted(seen, key=lambda node: node.serial)
 
 
 def _read_going_back(results: Sequence[Node], incoming: set[Node], shared: set[Node]) -> list[Node]:
@@ -303,7 +292,7 @@ def _read_going_back(results: Sequence[Node], incoming: set[Node], shared: set[N
     What depends on shared values only is computed again, and so are mere views: they are not
     listed, but what they look at is.
     """
-    nodes = _ancestors(results)
+    nodes = ancestors(results)
     backward = set(incoming)
     invariant: set[Node] = set()
     for node in nodes:
@@ -329,9 +318,7 @@ def _read_going_back(results: Sequence[Node], incoming: set[Node], shared: set[N
 
 def _ports_read(results: Sequence[Node], incoming: set[Node]) -> list[Node]:
     """Return the ports of the body the gradient depends on: all else is then computed again."""
-    return [
-        node for node in _ancestors(results) if node.op.name == "input" and node not in incoming
-    ]
+    return [node for node in ancestors(results) if node.op.name == "input" and node not in incoming]
 
 
 def _or_zeros(found: dict[Node, Node], state: Node) -> Node:

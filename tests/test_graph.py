@@ -414,3 +414,34 @@ def test_queries_take_names():
 def test_outputs_of_a_traced_dict_keep_their_keys():
     graph = trace(lambda a: {"s": a * 2.0, "t": (a + 1.0,), "u": [a, a]}, (2,))
     assert list(graph.outputs) == ["s", "t", "u_0", "u_1"]
+
+
+def test_comparisons_of_parameters_follow_them_in_a_traced_graph(tmp_path):
+    w = ag.parameter("w", [1.0, -2.0])
+    graph = trace(lambda x: x * ag.where((w > 0) & ag.logical_not(w > 5.0), w, 10.0 * w), (2,))
+    graph.save(tmp_path / "graph.json")
+    for g in (graph, graph.copy(), Graph.load(tmp_path / "graph.json")):
+        assert g.run(x=np.ones(2))["output"].tolist() == [1.0, -20.0]
+    w.value = -w.value
+    assert graph.run(x=np.ones(2))["output"].tolist() == [-10.0, 2.0]
+
+
+def test_comparisons_of_parameters_that_would_stay_are_refused():
+    w = ag.parameter("w", [1.0, -2.0])
+    x = ag.input("x", (2,))
+    mask = w > 0
+    with pytest.raises(GraphError, match=r"constant_1 of graph 'graph', constant bool\[2\].*trace"):
+        Graph(x, {"y": ag.where(mask, x, w)})
+    with pytest.raises(GraphError, match="was computed from parameters outside any drawing"):
+        Graph(x, {"y": ag.where(ag.logical_not(mask), x, w)})
+    kept = Graph(x, {"y": ag.where(ag.constant(mask.value), x, w)})
+    assert kept.run(x=np.ones(2))["y"].tolist() == [1.0, -2.0]
+
+
+def test_counting_right_answers_keeps_no_history():
+    w = ag.parameter("w", np.eye(2))
+    right = ag.tensor(0)
+    for _ in range(3):
+        right = right + (ag.argmax(ag.tensor(np.ones((4, 2))) @ w, axis=1) == 0).sum()
+    assert right.item() == 12
+    assert right.inputs == ()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import autograd as ag
+from autograd import GraphError
 from loops import cond, scan, switch
 
 
@@ -83,3 +84,11 @@ def test_vmap_of_a_branch_inside_a_loop():
 
     for got, want in zip(ag.vmap(run)(xs), _rows(run, (xs,), (0,)), strict=True):
         np.testing.assert_allclose(got.value, want, rtol=1e-14)
+
+
+def test_vmap_of_a_switch_refuses_indices_that_name_no_function():
+    def choose(i, v):
+        return switch(i, [lambda v: v, lambda v: -v], v)
+
+    with pytest.raises(GraphError, match=r"with 2 bodies.* indices of the batch are \[0, 5\]"):
+        ag.vmap(choose)(np.array([0, 5]), np.ones(2))

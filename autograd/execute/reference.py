@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from autograd.arrays import locked
 from autograd.describe import describe
-from autograd.node import Node, Parameter, locked
+from autograd.node import Node, Parameter
 from autograd.spec import Array
 from autograd.trampoline import Task, trampoline
 
