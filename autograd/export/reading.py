@@ -321,8 +321,8 @@ def _attr_kinds(op: Op) -> dict[str, str] | None:
     None where neither lists them: the op's `infer` then checks them itself.
     """
     for rule in (op.infer, op.forward):
-        if isinstance(rule, np.ufunc):
-            return {}
+        if not (inspect.isfunction(rule) or inspect.ismethod(rule)):
+            return {}  # NumPy's own function, which is given nothing but arrays
         parameters = inspect.signature(rule).parameters.values()
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return {p.name: str(p.annotation) for p in parameters if p.kind is p.KEYWORD_ONLY}
