@@ -156,11 +156,11 @@ class Builder:
         return handle
 
     def _inside(self, value: Any) -> Node:
-        return seen_from(self.scope, value if isinstance(value, Node) else tensor(value))
+        return seen_from(self.scope, tensor(value))
 
     def _outside(self, value: Any, what: str) -> Node:
         """Return `value` as a node of the scope around the loop."""
-        node = value if isinstance(value, Node) else tensor(value)
+        node = tensor(value)
         if node.scope is not self.scope:
             return seen_from(self.scope.parent, node)
         return self._moved_out(node, what)
@@ -286,3 +286,4 @@ def _become(node: Node, made: Node) -> None:
     """Give `node`, which others already hold, everything `made` is, but its name and line."""
     for slot in ("op", "inputs", "attrs", "tracked", "scope", "serial", "_value", "_spec"):
         setattr(node, slot, getattr(made, slot))
+    node._frozen, node._pulled = made.frozen, made.pulled

@@ -445,3 +445,16 @@ def test_counting_right_answers_keeps_no_history():
         right = right + (ag.argmax(ag.tensor(np.ones((4, 2))) @ w, axis=1) == 0).sum()
     assert right.item() == 12
     assert right.inputs == ()
+
+
+def test_integers_out_of_a_loop_over_parameters_that_would_stay_are_refused():
+    w = ag.parameter("w", [1.0, -2.0, 3.0])
+    with LoopNode("count") as loop:
+        before = loop.branch("n", ag.tensor(0))
+        loop.feed(before, before + (loop.each(w) > 0).astype("int64"))
+        count = loop.final(before)
+    x = ag.input("x", ())
+    with pytest.raises(GraphError, match="was computed from parameters outside any drawing"):
+        Graph(x, {"y": x * count.astype("float64")})
+    with pytest.raises(GraphError, match="was computed from parameters outside any drawing"):
+        Graph(x, {"y": x * (loop.final(before) > 1)})
