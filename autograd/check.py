@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from autograd.errors import GradientError, LoopGradError
-from autograd.grad import jvp, make_constant, pull_back, vjp
+from autograd.grad import jvp, make_constant, or_zeros, pull_back, vjp
 from autograd.graph import Graph
 from autograd.node import Node, draw_input, tensor
 from autograd.scope import drawing, no_grad
@@ -231,10 +231,7 @@ class _Drawn(_Subject):
     def _gradients(self, which: Sequence[int], seeds: Sequence[Any]) -> list[Node]:
         wrt = [self.nodes[i] for i in which]
         found, _ = trampoline(pull_back(self.outputs, seeds, wrt, record=True))
-        return [
-            make_constant(np.zeros(x.shape, x.dtype)) if g is None else g
-            for g, x in zip(found, wrt, strict=True)
-        ]
+        return [or_zeros(g, x) for g, x in zip(found, wrt, strict=True)]
 
     def pulled(self, cotangents: Sequence[Array], which: Sequence[int]) -> list[Array]:
         with drawing(None):

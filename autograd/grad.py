@@ -243,7 +243,7 @@ def seed_of(output: Node, seed: Any = None) -> Any:
                 "shape; sum it first, or pass seed=ones"
             )
         return np.ones((), output.dtype)
-    node = seed if isinstance(seed, Node) else tensor(seed)
+    node = tensor(seed)
     if node.shape != output.shape:
         raise GradientError(
             f"the seed has shape {node.shape}, but {describe(output)} has shape {output.shape}; "
@@ -336,7 +336,7 @@ class _Call:
     def gradients(self, outputs: Sequence[Node], seeds: Sequence[Any]) -> Any:
         """Return the gradients in the structure of the differentiated arguments."""
         grads, self.recorded = trampoline(pull_back(outputs, seeds, self.fresh))
-        full = [_as_tensor(g, x) for g, x in zip(grads, self.fresh, strict=True)]
+        full = [or_zeros(g, x) for g, x in zip(grads, self.fresh, strict=True)]
         trees = []
         for structure, count in self.structures:
             trees.append(unflatten(structure, full[:count]))
@@ -344,9 +344,10 @@ class _Call:
         return trees[0] if self.single else tuple(trees)
 
 
-def _as_tensor(g: Any, like: Node) -> Node:
+def or_zeros(g: Any, like: Node) -> Node:
+    """Return the gradient `g` as a node; where there is none, zeros with the spec of `like`."""
     if g is None:
-        return zeros_like(like)
+        g = np.zeros(like.shape, like.dtype)
     return g if isinstance(g, Node) else make_constant(g)
 
 
@@ -354,11 +355,6 @@ def make_constant(value: Any) -> Node:
     """Return a constant tensor that takes over `value`, an array nobody else writes to."""
     node: Node = make_leaf(Node, "constant", np.asarray(value), None, False, None)
     return node
-
-
-def zeros_like(like: Any) -> Node:
-    """Return a constant of zeros with the shape and dtype of `like`."""
-    return make_constant(np.zeros(like.shape, like.dtype))
 
 
 def _scalar_output(result: Any, name: str) -> Node:
@@ -445,7 +441,7 @@ def _grad_of_node(output: Node, wrt: Any, seed: Any) -> Any:
             )
     g = seed_of(output, seed)
     grads, _ = trampoline(pull_back([output], [g], leaves, record=True))
-    return unflatten(structure, [_as_tensor(g, x) for g, x in zip(grads, leaves, strict=True)])
+    return unflatten(structure, [or_zeros(g, x) for g, x in zip(grads, leaves, strict=True)])
 
 
 def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., Any]]:
@@ -456,7 +452,7 @@ def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., Any]]:
     """
     call = _Call(fn, tuple(range(len(args))), args, {})
     leaves, structure = flatten(call.result)
-    outputs = [y if isinstance(y, Node) else tensor(y) for y in leaves]
+    outputs = [tensor(y) for y in leaves]
 
     def pullback(cotangent: Any) -> Any:
         seeds, given = flatten(cotangent)
@@ -479,7 +475,7 @@ def jvp(fn: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) ->
     """
     call = _Call(fn, tuple(range(len(args))), tuple(args), {})
     leaves, structure = flatten(call.result)
-    outputs = [y if isinstance(y, Node) else tensor(y) for y in leaves]
+    outputs = [tensor(y) for y in leaves]
     directions, _ = flatten(tuple(tangents))
     if len(directions) != len(call.fresh):
         raise GradientError(
@@ -487,11 +483,11 @@ def jvp(fn: Callable[..., Any], args: Sequence[Any], tangents: Sequence[Any]) ->
         )
     checked = [seed_of(x, v) for x, v in zip(call.fresh, directions, strict=True)]
     with enable_grad():
-        dummies = [_fresh(zeros_like(y)) for y in outputs]
+        dummies = [_fresh(or_zeros(None, y)) for y in outputs]
         grads, _ = trampoline(pull_back(outputs, dummies, call.fresh, record=True))
     known = [(g, v) for g, v in zip(grads, checked, strict=True) if g is not None]
     pulled, _ = trampoline(pull_back([g for g, _ in known], [v for _, v in known], dummies))
-    along = [_as_tensor(g, y) for g, y in zip(pulled, outputs, strict=True)]
+    along = [or_zeros(g, y) for g, y in zip(pulled, outputs, strict=True)]
     results = _untied([*leaves, *along], [*call.fresh, *dummies])
     return unflatten(structure, results[: len(along)]), unflatten(structure, results[len(along) :])
 

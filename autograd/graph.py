@@ -13,7 +13,7 @@ from autograd.arrays import locked
 from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, Parameter, apply, draw_input, parameter
-from autograd.scope import current_state, drawing
+from autograd.scope import drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, unflatten
@@ -58,8 +58,7 @@ class Graph:
         name: str = "graph",
         allow_unused: bool = False,
     ) -> None:
-        scope = current_state().scope
-        self._build(_named(inputs, "input"), _named(outputs, "output"), name, scope)
+        self._build(_named(inputs, "input"), _named(outputs, "output"), name)
         used = set(self.nodes)
         for key, node in self.inputs.items():
             if node.op.name != "input":
@@ -79,13 +78,10 @@ class Graph:
     def of(cls, inputs: Mapping[str, Node], outputs: Mapping[str, Node], name: str) -> Graph:
         """Return the graph of a body: inputs may be unused, scopes are the drawer's business."""
         graph = cls.__new__(cls)
-        scope = next(iter(inputs.values())).scope if inputs else None
-        graph._build(dict(inputs), dict(outputs), name, scope)
+        graph._build(dict(inputs), dict(outputs), name)
         return graph
 
-    def _build(
-        self, inputs: dict[str, Node], outputs: dict[str, Node], name: str, scope: Any
-    ) -> None:
+    def _build(self, inputs: dict[str, Node], outputs: dict[str, Node], name: str) -> None:
         self.inputs = inputs
         self.outputs = outputs
         self.name = name
@@ -333,12 +329,22 @@ class Graph:
 
     def redrawn(self, specs: Mapping[str, Spec]) -> Task:
         """Return the same graph for inputs of other specs; a task, as bodies may nest deep."""
-        inputs = {}
-        for key, node in self.inputs.items():
-            inputs[key] = draw_input(node.name, specs.get(key, node.spec), None)
-            inputs[key].line = node.line
+        inputs = self.fresh_inputs(specs)
         with drawing(None):
             outputs = yield self._inlined(list(inputs.values()))
+        return self.like(inputs, outputs)
+
+    def fresh_inputs(self, specs: Mapping[str, Spec] | None = None) -> dict[str, Node]:
+        """Return new inputs like those of this graph, of other `specs` where these are given."""
+        inputs = {}
+        for key, node in self.inputs.items():
+            spec = node.spec if specs is None else specs.get(key, node.spec)
+            inputs[key] = draw_input(node.name, spec, None, node.tracked)
+            inputs[key].line = node.line
+        return inputs
+
+    def like(self, inputs: dict[str, Node], outputs: Sequence[Node]) -> Graph:
+        """Return the graph of `outputs`, named and arranged as those of this graph are."""
         graph = Graph.of(inputs, dict(zip(self.outputs, outputs, strict=True)), self.name)
         graph.structure = self.structure
         return graph
@@ -416,13 +422,11 @@ class Graph:
             if isinstance(node, Parameter)
         }
         cut = {**self.inputs, **{f"parameter {i}": node for i, node in enumerate(fresh)}}
-        inputs = {key: draw_input(n.name, n.spec, None) for key, n in self.inputs.items()}
+        inputs = self.fresh_inputs()
         with drawing(None):
             body = Graph.of(cut, self.outputs, self.name)
             outputs = body.inline([*inputs.values(), *fresh.values()])
-        graph = Graph.of(inputs, dict(zip(self.outputs, outputs, strict=True)), self.name)
-        graph.structure = self.structure
-        return graph
+        return self.like(inputs, outputs)
 
     __copy__ = copy
 

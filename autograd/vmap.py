@@ -37,7 +37,7 @@ def vmap(fn: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Calla
 
     def mapped(*args: Any) -> Any:
         leaves, structure = flatten(args)
-        values = [x if isinstance(x, Node) else tensor(x) for x in leaves]
+        values = [tensor(x) for x in leaves]
         axes = _leaf_axes(in_axes, args)
         size = _batch_size(values, axes)
         scope = current_state().scope
@@ -51,7 +51,7 @@ def vmap(fn: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> Calla
                 single[i].line = line
                 batches[single[i]] = batch
         result, result_structure = flatten(fn(*unflatten(structure, single)))
-        outputs = [y if isinstance(y, Node) else tensor(y) for y in result]
+        outputs = [tensor(y) for y in result]
         apply_batched(outputs, batches, size)
         places = _out_axes(out_axes, len(outputs), result_structure)
         final = [_leaving(y, batches, a, size) for y, a in zip(outputs, places, strict=True)]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from autograd.describe import describe
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.execute.reference import steps
-from autograd.grad import pull_back
+from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, unique_name
-from autograd.node import Node, constant, draw_input, seen_from, tensor
+from autograd.node import Node, draw_input, seen_from, tensor
 from autograd.op import Exit, Op, Port, register
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
@@ -147,10 +145,7 @@ def _body_gradient(body: Graph, wanted: Sequence[int], given: Sequence[int]) -> 
         ]
         wrt = [inputs[i] for i in wanted]
         grads, _ = yield pull_back(heads, seeds, wrt, True)
-        full = [
-            constant(np.zeros(x.shape, x.dtype)) if grad is None else grad
-            for x, grad in zip(wrt, grads, strict=True)
-        ]
+        full = [or_zeros(grad, x) for x, grad in zip(wrt, grads, strict=True)]
     names = dict(zip(body.inputs, inputs, strict=True))
     taken = dict.fromkeys(names, 2)
     names |= {unique_name(f"g_{i}", taken): seed for i, seed in zip(given, seeds, strict=True)}
@@ -181,7 +176,7 @@ def _chosen(
     index: Any, functions: dict[str, Callable[..., Any]], operands: Sequence[Any], name: str
 ) -> Any:
     """Call, or draw a branch of, the functions; they are numbered in order, and have names."""
-    node = index if isinstance(index, Node) else tensor(index)
+    node = tensor(index)
     if node.shape != () or node.dtype.kind == "f":
         raise DTypeError(
             f"{name} chooses by a bool or integer scalar, but got {describe(node)}; compare first, "
@@ -208,7 +203,7 @@ def _drawn(
     outer: Scope | None,
 ) -> Any:
     leaves, structure = flatten(tuple(operands))
-    given = [seen_from(outer, x if isinstance(x, Node) else tensor(x)) for x in leaves]
+    given = [seen_from(outer, tensor(x)) for x in leaves]
     scopes = [Scope(f"{name}.{key}", outer, "branch") for key in functions]
     try:
         bodies, captured, shape = _bodies([*functions.values()], structure, given, scopes, name)
@@ -238,7 +233,7 @@ def _bodies(
                     f"{_said(scope)} of {name} must return a value, or a tree "
                     f"of values, but returned {unflatten(shape, result)!r}"
                 )
-            outputs = [seen_from(scope, y if isinstance(y, Node) else tensor(y)) for y in result]
+            outputs = [seen_from(scope, tensor(y)) for y in result]
         ports.append(own)
         results.append(outputs)
         structures.append(shape)

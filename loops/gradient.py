@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from autograd.grad import pull_back
+from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, ancestors, unique_name
-from autograd.node import Node, constant, draw_input
+from autograd.node import Node, draw_input
 from autograd.scope import Scope, drawing
 from autograd.trampoline import Task
 from loops.loop import Ports, loop, ports_of
@@ -208,7 +208,7 @@ class BodyVjp:
         with drawing(self.scope):
             totals = {key: draw_input(key, x.spec, self.scope) for key, x in sums.items()}
             results = {
-                f"g_{self.states[i].name}": _or_zeros(self.found, self.states[i])
+                f"g_{self.states[i].name}": or_zeros(self.found.get(self.states[i]), self.states[i])
                 for i in self.carried
             }
             results |= {key: totals[key] + self.found[x] for key, x in sums.items()}
@@ -319,10 +319,6 @@ def _read_going_back(results: Sequence[Node], incoming: set[Node], shared: set[N
 def _ports_read(results: Sequence[Node], incoming: set[Node]) -> list[Node]:
     """Return the ports of the body the gradient depends on: all else is then computed again."""
     return [node for node in ancestors(results) if node.op.name == "input" and node not in incoming]
-
-
-def _or_zeros(found: dict[Node, Node], state: Node) -> Node:
-    return found[state] if state in found else constant(_zeros(state))
 
 
 def _on_ports_of_its_own(cut: dict[str, Node], results: dict[str, Node], name: str) -> Graph:

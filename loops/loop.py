@@ -61,10 +61,9 @@ class Loop(Op):
     def run(self, values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
         body: Graph = attrs["body"]
         shared, states, sequences = ports_of(attrs).split(values)
-        length = len(sequences[0]) if sequences else attrs["length"]
+        order = _order(sequences, attrs)
         collected = [node.spec for node in body.outputs.values()][len(states) :]
-        stacks = [_empty(length, spec) for spec in collected]
-        order = range(length - 1, -1, -1) if attrs["reverse"] else range(length)
+        stacks = [_empty(len(order), spec) for spec in collected]
         at_once = watch is None and body.flat
         for t in order:
             inputs = [*shared, *states, *[xs[t] for xs in sequences]]
@@ -134,10 +133,9 @@ class Loop(Op):
         attrs = node.attrs
         body: Graph = attrs["body"]
         shared, states, sequences = ports_of(attrs).split(inputs)
-        length = sequences[0].shape[0] if sequences else attrs["length"]
         names = ports_of(attrs).split(list(body.inputs))[2]
         rows: list[list[Node]] = []
-        for t in range(length - 1, -1, -1) if attrs["reverse"] else range(length):
+        for t in _order(sequences, attrs):
             prefix = f"{path}[{t}]."
             slices = [xs[t].named(prefix + name) for xs, name in zip(sequences, names, strict=True)]
             outputs = body.inline([*shared, *states, *slices], prefix)
@@ -181,6 +179,12 @@ class Loop(Op):
         if attrs["reverse"]:
             shown["reverse"] = True
         return shown
+
+
+def _order(sequences: Sequence[Any], attrs: dict[str, Any]) -> range:
+    """Return the steps of a loop over `sequences` (arrays or nodes), in the order they run."""
+    length = sequences[0].shape[0] if sequences else attrs["length"]
+    return range(length - 1, -1, -1) if attrs["reverse"] else range(length)
 
 
 def ports_of(attrs: dict[str, Any]) -> Ports:
@@ -318,8 +322,7 @@ class LoopNode(Node):
         """The number of steps."""
         self._check_drawn("length")
         sequences = ports_of(self.attrs).split(self.inputs)[2]
-        length: int = sequences[0].shape[0] if sequences else self.attrs["length"]
-        return length
+        return len(_order(sequences, self.attrs))
 
     def _check_drawn(self, what: str) -> None:
         if "body" not in self.attrs:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autograd.errors import GraphError
-from autograd.node import Node, tensor
+from autograd.node import tensor
 from autograd.tree import flatten, shown, unflatten
 from loops.loop import LoopNode
 
@@ -55,5 +55,5 @@ def scan(
 
 
 def _state_name(x: Any, number: int, count: int) -> str:
-    node = x if isinstance(x, Node) else tensor(x)
+    node = tensor(x)
     return node.name or ("carry" if count == 1 else f"carry_{number}")

@@ -135,18 +135,17 @@ def steps(graph: Graph, values: Sequence[Any], watch: Watch | None = None, path:
     env = program.frame(values)
     for forward, pick, single, slot, dead, node in program.code:
         inputs = [env[single]] if single >= 0 else pick(env)
-        name = path + graph.names[node]
         if node.bodies:
-            result = yield node.op.run(inputs, node.attrs, watch, name)
+            result = yield node.op.run(inputs, node.attrs, watch, path + graph.names[node])
         else:
             try:
                 result = forward(*inputs)
             except Exception as error:
-                _note(error, node, name)
+                _note(error, node, path + graph.names[node])
                 raise
         env[slot] = result
         if watch is not None and not node.op.multiple:
-            watch(name, locked(_array(result)))
+            watch(path + graph.names[node], locked(_array(result)))
         for a in dead:
             env[a] = None
     return [env[slot] for slot in program.outputs]

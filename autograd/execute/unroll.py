@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autograd.graph import Graph
-from autograd.node import OPS, Node, apply, draw_input
+from autograd.node import OPS, Node, apply
 from autograd.op import Op
 from autograd.scope import drawing
 
@@ -27,10 +27,7 @@ def _expandable(graph: Graph) -> bool:
 
 
 def _one_level(graph: Graph) -> Graph:
-    inputs = {}
-    for key, node in graph.inputs.items():
-        inputs[key] = draw_input(node.name, node.spec, None, node.tracked)
-        inputs[key].line = node.line
+    inputs = graph.fresh_inputs()
     made: dict[Node, Any] = dict(zip(graph.inputs.values(), inputs.values(), strict=True))
     item = OPS["item"]
     with drawing(None):
@@ -58,7 +55,4 @@ def _one_level(graph: Graph) -> Graph:
             made[node].name = node.name
             made[node].line = node.line
             made[node]._pulled = node.pulled
-    outputs = {name: made[node] for name, node in graph.outputs.items()}
-    result = Graph.of(inputs, outputs, graph.name)
-    result.structure = graph.structure
-    return result
+    return graph.like(inputs, [made[node] for node in graph.outputs.values()])
