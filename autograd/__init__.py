@@ -97,6 +97,7 @@ from autograd.ops.index import (
 from autograd.ops.join import concat, pad, repeat, split, tile
 from autograd.ops.linalg import SingularError, cholesky, det, inv, slogdet, solve
 from autograd.ops.piecewise import abs, ceil, clip, floor, maximum, minimum, round, sign
+from autograd.ops.positions import positions
 from autograd.ops.products import dot, inner, matmul, outer, tensordot, vdot
 from autograd.ops.reduce import (
     all,
@@ -271,6 +272,7 @@ __all__ = [
     "pad",
     "parameter",
     "permute_dims",
+    "positions",
     "power",
     "prod",
     "random",

@@ -413,6 +413,24 @@ row(
     differentiable=False,
     label="one_hot",
 )
+row(
+    "positions",
+    ag.positions,
+    lambda x: np.arange(x.shape[0]),
+    floats((3, 2)),
+    floats((0, 2)),
+    integers((1,)),
+    differentiable=False,
+)
+row(
+    "positions",
+    lambda x: ag.positions(x, -1),
+    lambda x: np.arange(x.shape[-1]),
+    floats((3, 2)),
+    floats((0, 2)),
+    differentiable=False,
+    label="axis",
+)
 
 # Products.
 
@@ -635,6 +653,7 @@ wrong("matmul", ag.matmul, floats((2, 3), (2, 3)), ShapeError, "second last")
 wrong("matmul", ag.matmul, floats((2, 2, 2), (3, 2, 2)), ShapeError, "leading axes")
 wrong("matmul", lambda a, b: ag.tensordot(a, b, 3), floats((2, 3), (3,)), ShapeError, "give fewer")
 wrong("matmul", lambda a, b: ag.tensordot(a, b, 1), floats((2, 3), (2,)), ShapeError, "pair others")
+wrong("positions", ag.positions, floats(()), ShapeError, "axis 0 does not exist")
 for subscripts, match in (
     ("ij->k", "letters after '->'"),
     ("i->i", "has 1 letters for an operand"),
