@@ -5,7 +5,41 @@ from loops._installation import refuse_foreign_autograd
 refuse_foreign_autograd()
 
 from loops.branch import BranchNode, cond, switch
+from loops.carried import CarriedState
+from loops.combine import Layer, bidirectional, chained, over_layers, over_time, stacked
 from loops.loop import LoopNode, repeat
+from loops.ragged import (
+    fill_padding,
+    last_valid,
+    masked_mean,
+    masked_sum,
+    pad_sequence,
+    reverse_valid,
+    unpad_sequence,
+    valid_mask,
+)
 from loops.scan import scan
 
-__all__ = ["BranchNode", "LoopNode", "cond", "repeat", "scan", "switch"]
+__all__ = [
+    "BranchNode",
+    "CarriedState",
+    "Layer",
+    "LoopNode",
+    "bidirectional",
+    "chained",
+    "cond",
+    "fill_padding",
+    "last_valid",
+    "masked_mean",
+    "masked_sum",
+    "over_layers",
+    "over_time",
+    "pad_sequence",
+    "repeat",
+    "reverse_valid",
+    "scan",
+    "stacked",
+    "switch",
+    "unpad_sequence",
+    "valid_mask",
+]

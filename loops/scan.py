@@ -10,9 +10,12 @@ from autograd.node import tensor
 from autograd.tree import flatten, shown, unflatten
 from loops.loop import LoopNode
 
+Body = Callable[[Any, Any], tuple[Any, Any]]
+"""One step of a loop: from carry and slice to next carry and output, trees of nodes."""
+
 
 def scan(
-    fn: Callable[[Any, Any], tuple[Any, Any]],
+    fn: Body,
     init: Any,
     xs: Any = None,
     length: int | None = None,
@@ -33,13 +36,8 @@ def scan(
         slices = [node.each(x) for x in sequences]
         before = [node.branch(_state_name(x, i, len(states)), x) for i, x in enumerate(states)]
         x = unflatten(each_structure, slices) if sequences else None
-        result: Any = fn(unflatten(carry_structure, before), x)
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise GraphError(
-                f"the function of scan must return (carry, y), but returned "
-                f"{type(result).__name__}; return (carry, None) if there is no output"
-            )
-        after, structure = flatten(result[0])
+        carry, y = checked_step(fn(unflatten(carry_structure, before), x), "the function of scan")
+        after, structure = flatten(carry)
         if structure != carry_structure:
             raise GraphError(
                 f"the carry of scan starts with the structure {shown(carry_structure)}, but the "
@@ -47,11 +45,21 @@ def scan(
             )
         for port, value in zip(before, after, strict=True):
             node.feed(port, value)
-        outputs, output_structure = ([], None) if result[1] is None else flatten(result[1])
+        outputs, output_structure = ([], None) if y is None else flatten(y)
         stacked = [node.collect(y) for y in outputs]
         finals = [node.final(port) for port in before]
     ys = unflatten(output_structure, stacked) if outputs else None
     return unflatten(carry_structure, finals), ys
+
+
+def checked_step(result: Any, what: str) -> tuple[Any, Any]:
+    """Return what a body called `what` in errors has returned, checked to be (carry, y)."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise GraphError(
+            f"{what} must return (carry, y), but returned {type(result).__name__}; return "
+            "(carry, None) if there is no output"
+        )
+    return result
 
 
 def _state_name(x: Any, number: int, count: int) -> str:
