@@ -655,7 +655,7 @@ def seen_from(scope: Scope | None, x: Node) -> Node:
             )
         chain.append(inner)
         inner = inner.parent
-    if not x.inputs and not x.tracked and x.op is OPS["constant"]:
+    if x.op is OPS["constant"] and not x.tracked and not any([s.rows and x.shape for s in chain]):
         return x
     for body in reversed(chain):
         port = body.captured.get(x)

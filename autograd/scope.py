@@ -17,7 +17,7 @@ class Scope:
     A node of an enclosing scope that is used inside is captured: it comes in through a port.
     """
 
-    __slots__ = ("captured", "label", "name", "parent")
+    __slots__ = ("captured", "label", "name", "parent", "rows")
 
     def __init__(self, name: str, parent: Scope | None, label: str = "loop") -> None:
         self.name = name
@@ -25,6 +25,9 @@ class Scope:
         self.label = label
         self.captured: dict[Node, Node] = {}
         """Outer nodes used inside, and the ports that bring them in."""
+        self.rows = False
+        """Whether the body may run for fewer batch rows than it is drawn for: then constant arrays
+        are captured too, because they may have to be cut to those rows."""
 
     @property
     def path(self) -> str:

@@ -18,6 +18,22 @@ Array = npt.NDArray[Any]
 _KINDS = "fiub"
 
 
+class _Unknown(int):
+    """An axis length that only running can tell: printed `?`, equal to itself only."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "?"
+
+    __str__ = __repr__
+
+
+UNKNOWN = _Unknown(-1)
+"""The number of steps of a loop that the data stop. No user sees a value of such a spec: it is what
+such a loop hands to its gradient."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """Shape and dtype of a value, printed as `float64[8, 1, 2]`."""
@@ -34,10 +50,10 @@ class Spec:
 
     @property
     def size(self) -> int:
-        """Number of elements, as a Python int (never overflows)."""
+        """Number of elements, as a Python int (never overflows); those of one step, if unknown."""
         count = 1
         for length in self.shape:
-            count *= length
+            count *= 1 if length is UNKNOWN else length
         return count
 
     @property

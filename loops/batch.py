@@ -14,7 +14,8 @@ from autograd.ops.shape import broadcast_to, reshape, swapaxes
 from autograd.scope import Scope, drawing
 from autograd.spec import Spec
 from autograd.vmap import apply_batched
-from loops.loop import Ports, loop, ports_of
+from loops.form import Ports, ports_of
+from loops.loop import loop
 
 
 def batched_loop(batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, Any]) -> list[Any]:

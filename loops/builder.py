@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from autograd.describe import describe, user_line
-from autograd.errors import GraphError, LoopGradError, ShapeError
+from autograd.errors import DTypeError, GraphError, LoopGradError, ShapeError
 from autograd.graph import Graph, ancestry, unique_name
 from autograd.node import NO_ATTRS, OPS, Node, apply, draw_input, seen_from, tensor
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
-from loops.loop import MAX_LENGTH, LoopNode, state_changed
+from autograd.trampoline import trampoline
+from loops.form import MAX_LENGTH, Ports, loop_attrs
+from loops.loop import LoopNode, state_changed
+from loops.rows import find_rows
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
-def start(node: LoopNode, name: str, length: int | None, reverse: bool) -> None:
+def start(
+    node: LoopNode,
+    name: str,
+    length: int | None,
+    reverse: bool,
+    bound: int | None,
+    lengths: Any,
+) -> None:
     """Make `node` a loop about to be drawn: virtual, without inputs yet."""
     node.op = OPS["loop"]
     node.inputs = ()
@@ -28,22 +40,42 @@ def start(node: LoopNode, name: str, length: int | None, reverse: bool) -> None:
     node.name = name
     node.line = user_line()
     node._value = node._spec = None
-    node._builder = Builder(name, length, reverse)
+    node._builder = Builder(name, length, reverse, bound, lengths)
 
 
 class Builder:
     """Collects ports and outputs; `close` turns them into the node's body and inputs."""
 
-    def __init__(self, name: str, length: int | None, reverse: bool) -> None:
-        if length is not None and (type(length) is not int or not 0 <= length <= MAX_LENGTH):
+    def __init__(
+        self,
+        name: str,
+        length: int | None,
+        reverse: bool,
+        bound: int | None = None,
+        lengths: Any = None,
+    ) -> None:
+        for what, number in (("length", length), ("bound", bound)):
+            if number is not None and (type(number) is not int or not 0 <= number <= MAX_LENGTH):
+                raise GraphError(
+                    f"the {what} of loop '{name}' must be a whole number from 0 to {MAX_LENGTH}, "
+                    f"but is {number!r}; leave it out where a per-step input says it"
+                )
+        if bound is not None and (length is not None or lengths is not None):
             raise GraphError(
-                f"the length of loop '{name}' must be a whole number from 0 to {MAX_LENGTH}, but "
-                f"is {length!r}; leave it out where a per-step input says it"
+                f"loop '{name}' has a bound, which is for loops that until() stops, and a length; "
+                "give one of them: stopping at the length is no error, at the bound it is"
             )
         self.name = name
         self.length = length
         self.reverse = reverse
+        self.bound = bound
         self.scope = Scope(name, current_state().scope)
+        self.scope.rows = lengths is not None
+        self.lengths = None if lengths is None else self._row_lengths(lengths)
+        self.going: tuple[Node, Any] | None = None
+        """What until() was told: the stop condition, and whether not to run at all."""
+        self.counter: Node | None = None
+        """The state that counts steps, once somebody asks for it."""
         self.sequences: dict[Node, Node] = {}
         self.states: dict[Node, Node] = {}
         self.fed: dict[Node, Node] = {}
@@ -73,6 +105,75 @@ class Builder:
                 "open"
             )
 
+    def _row_lengths(self, lengths: Any) -> Node:
+        """Return the checked number of steps of each row of a ragged loop."""
+        node = seen_from(self.scope.parent, tensor(lengths))
+        if node.ndim != 1 or node.dtype.kind not in "iu":
+            raise ShapeError(
+                f"the lengths of ragged loop '{self.name}' must be one integer for each row of the "
+                f"batch, but are {describe(node)}"
+            )
+        return node if node.dtype == np.int64 else node.astype("int64")
+
+    def _check_rows(self, node: Node, spec: Spec, what: str) -> None:
+        """Check that a slice or state of a ragged loop has the batch rows on its first axis."""
+        if self.lengths is not None and spec.shape[:1] != self.lengths.shape:
+            raise ShapeError(
+                f"{what} {describe(node)} of ragged loop '{self.name}' is {spec} in a step, but "
+                f"its first axis must be the {self.lengths.shape[0]} rows that have a length"
+            )
+
+    def until(self, stop: Any, unless: Any) -> None:
+        self._check_open("until()")
+        if self.going is not None:
+            raise GraphError(
+                f"until() of loop '{self.name}' is called twice; join the conditions: until(a | b)"
+            )
+        if self.lengths is not None:
+            raise GraphError(
+                f"loop '{self.name}' has lengths and until(): each row's length already says when "
+                "it stops; use one of them"
+            )
+        inner = self._inside(stop)
+        self._check_condition(inner, "until()")
+        outer = None
+        if unless is not None:
+            outer = self._outside(unless, "`unless` of until()")
+            self._check_condition(outer, "`unless` of until()")
+        self.going = (inner, outer)
+        self.index()
+
+    def _check_condition(self, node: Node, what: str) -> None:
+        if node.shape != () or node.dtype.kind != "b":
+            raise DTypeError(
+                f"{what} of loop '{self.name}' must be a bool scalar, but is {describe(node)}; "
+                "compare, and reduce with autograd.all or autograd.any"
+            )
+
+    def index(self) -> Node:
+        """Return the number of the running step, 0 for the first that runs."""
+        self._check_open("index")
+        if self.counter is None:
+            shape = () if self.lengths is None else self.lengths.shape
+            if self.lengths is None:
+                zero = tensor(np.zeros(shape, np.int64))
+            else:
+                with drawing(self.scope.parent):
+                    zero = self.lengths * 0
+            self.counter = self.branch("steps", zero)
+            self.feed(self.counter, self.counter + 1)
+        return self.counter
+
+    def steps(self, node: LoopNode) -> Node:
+        """Return how many steps were taken, usable outside."""
+        if self.state == "open":
+            self.index()
+        if self.counter is None:
+            raise GraphError(
+                f"loop '{self.name}' did not count its steps; ask for `steps` inside its block"
+            )
+        return self.final(node, self.counter)
+
     def each(self, xs: Any, name: str | None) -> Node:
         self._check_open("each()")
         outer = self._outside(xs, "a per-step input")
@@ -86,6 +187,12 @@ class Builder:
         self._check_length(outer, first.shape[0], f"{describe(first)} has")
         if self.length is not None:
             self._check_length(outer, self.length, "the loop's length is")
+        if self.bound is not None:
+            raise GraphError(
+                f"loop '{self.name}' has a bound, but per-step input {describe(outer)} already "
+                "says how many steps there are at most; leave the bound out"
+            )
+        self._check_rows(outer, Spec(spec.shape[1:], spec.dtype), "per-step input")
         port = draw_input(name or outer.name, Spec(spec.shape[1:], spec.dtype), self.scope)
         port.line = user_line()
         port.tracked = outer.tracked
@@ -102,6 +209,7 @@ class Builder:
     def branch(self, name: str, init: Any) -> Node:
         self._check_open("branch()")
         outer = self._outside(init, f"the initial value of state '{name}'")
+        self._check_rows(outer, outer.spec, f"state '{name}' started with")
         port = draw_input(name, outer.spec, self.scope)
         port.line = user_line()
         self.states[port] = outer
@@ -210,6 +318,7 @@ class Builder:
                     "feed(branch, value) so that the next step has a value"
                 )
         self._check_length_known()
+        self._put_condition_first()
         outputs = {
             **_unique_names(list(self.states), [self.fed[b] for b in self.states]),
             **self._collected_names(),
@@ -217,15 +326,25 @@ class Builder:
         captured = self._captured_by(outputs.values())
         ports = [*captured.values(), *self.states, *self.sequences]
         body = Graph.of(_unique_names(ports), outputs, self.name)
-        attrs = {
-            "body": body,
-            "shared": len(captured),
-            "states": len(self.states),
-            "each": len(self.sequences),
-            "reverse": self.reverse,
-            "length": None if self.sequences else self.length,
-        }
-        inputs = [*captured, *self.states.values(), *self.sequences.values()]
+        counts = Ports(len(captured), len(self.states), len(self.sequences))
+        sequences = list(self.sequences.values())
+        flipped = self.reverse and self.going is not None  # such a loop runs forward
+        if flipped:
+            with drawing(self.scope.parent):
+                sequences = [OPS["flip"](xs, axes=(0,)) for xs in sequences]
+        attrs = loop_attrs(
+            body,
+            counts,
+            reverse=self.reverse and not flipped,
+            length=None if self.sequences else self.bound if self.length is None else self.length,
+            until=self.going is not None,
+            bounded=self.bound is not None,
+            counted=self.lengths is not None,
+        )
+        if self.lengths is not None:
+            rows = self.lengths.shape[0]
+            attrs["rows"] = trampoline(find_rows(body, counts, rows, self.name))
+        inputs = [*captured, *self.states.values(), *sequences]
         try:
             made = apply(OPS["loop"], inputs, attrs)
         except LoopGradError as error:
@@ -234,23 +353,60 @@ class Builder:
         _become(node, made)
         for handle, what in self.handles:
             if isinstance(what, int):
-                index = len(self.states) + what
+                output = apply(OPS["item"], (node,), {"index": len(self.states) + what})
+                if flipped:
+                    output = OPS["flip"](output, axes=(0,))
             else:
                 index = _position(self.states, what)
-            _become(handle, apply(OPS["item"], (node,), {"index": index}))
+                output = apply(OPS["item"], (node,), {"index": index})
+            _become(handle, output)
+
+    def _put_condition_first(self) -> None:
+        """Make `going` and `steps` the first two states, if the loop has an until()."""
+        counter = self.counter
+        if self.going is None or counter is None:
+            return
+        stop, unless = self.going
+        with drawing(self.scope.parent):
+            start = tensor(True) if unless is None else OPS["logical_not"](unless)
+        with drawing(self.scope):
+            port = draw_input("going", start.spec, self.scope)
+            port.line = user_line()
+            self.fed[port] = OPS["logical_not"](stop)
+        rest = {x: init for x, init in self.states.items() if x is not counter}
+        self.states = {port: start, counter: self.states[counter], **rest}
 
     def _check_length_known(self) -> None:
-        if self.length is None and not self.sequences:
+        if self.bound is not None and self.going is None:
+            raise GraphError(
+                f"loop '{self.name}' has a bound, but nothing stops it before; call until(stop), "
+                "or give a length instead"
+            )
+        known = self.length is not None or self.sequences
+        if not known and self.going is None:
             raise GraphError(
                 f"loop '{self.name}' has neither a per-step input nor a length, so how often it "
-                f"runs is not known; use each(xs), or LoopNode('{self.name}', length=8)"
+                f"runs is not known; use each(xs), LoopNode('{self.name}', length=8) or until(stop)"
             )
+        if not known and self.bound is None and self.collected:
+            raise GraphError(
+                f"collect() of loop '{self.name}': nobody knows how many rows it would return, "
+                f"because only until() ends the loop; write LoopNode('{self.name}', bound=1000)"
+            )
+        if self.lengths is not None and not self.sequences:
+            raise GraphError(f"loop '{self.name}' has lengths, but no per-step input; use each(xs)")
 
     def _captured_by(self, outputs: Iterable[Node]) -> dict[Node, Node]:
         """Return the captured values the body needs: what `_moved_out` drew outside is dropped."""
         captured = self.scope.captured
         used = set(ancestry(outputs, {*captured.values(), *self.states, *self.sequences}))
-        return {x: port for x, port in captured.items() if port in used}
+        kept = {x: port for x, port in captured.items() if port in used and x is not self.lengths}
+        if self.lengths is None:
+            return kept
+        port = captured.get(self.lengths)
+        if port is None:
+            port = draw_input("lengths", self.lengths.spec, self.scope, False)
+        return {self.lengths: port, **kept}  # a counted loop finds them first
 
     def _collected_names(self) -> dict[str, Node]:
         taken = {port.name or "": 2 for port in self.states}
@@ -266,6 +422,7 @@ class Builder:
         self.fed = {}
         self.collected = []
         self.handles = []
+        self.going = self.lengths = None
         self.states = {port: port for port in self.states}
 
 

@@ -9,6 +9,9 @@ computed going forward; those of them that the others read are the *residuals*. 
 where `acc` starts at zero and ends as the gradient of what the steps share. Residuals that depend
 on shared values only are computed again instead of being saved once a step, and slices of
 per-step inputs are read from where they are. Nothing here is clever: passes are.
+
+A loop that the data stop is asked how many steps it took, and its gradient loop counts. A state
+read k steps later has a gradient that is read k steps later, the other way.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from autograd.graph import Graph, ancestors, unique_name
 from autograd.node import Node, draw_input
 from autograd.scope import Scope, drawing
 from autograd.trampoline import Task
-from loops.loop import Ports, loop, ports_of
+from loops.form import Ports, lags_of, loop_attrs, ports_of
+from loops.loop import loop
+from loops.rows import body_for, row_axes, rows_of
 
 MAX_AXES = 32
 """A residual inside k loops is saved with k more axes, and NumPy's arrays have at most 64. Where
@@ -60,35 +65,50 @@ def loop_gradient(
     """Return the gradients of a loop's inputs; a task, so that loops may nest to any depth."""
     ports = ports_of(attrs)
     given = tuple(part is not None for part in g)
-    plan = yield planned(attrs["body"], ports, tuple(needs), given)
+    counts = "until" if attrs.get("until") else "counted" if attrs.get("counted") else ""
+    plan = yield planned(attrs["body"], ports, tuple(needs), given, counts)
     if plan is None:
         return [None] * len(needs)
     g_states, g_collected = ports.split_outputs(g)
     shared, states, sequences = ports.split(xs)
     name = _name(y)
+    ragged: dict[str, Any] = {}
 
     outputs = y
     if plan.saving is not None:
-        outputs = loop(*xs, **{**attrs, "body": plan.saving})
+        saving = {**attrs, "body": plan.saving}
+        if attrs.get("rows"):
+            saving |= yield _ragged(attrs, "saving", tuple(needs), given)
+        outputs = loop(*xs, **saving)
         _named(outputs, f"{name}_saved")
     residuals = [outputs[i] for i in plan.residuals]
+    count = [shared[0]] if counts == "counted" else []
+    if counts == "until":
+        count = [outputs[1] - states[1]]
+    if attrs.get("rows"):
+        ragged = yield _ragged(attrs, "backward", tuple(needs), given)
 
-    backward = {
-        "body": plan.backward,
-        "shared": len(plan.shared),
-        "states": len(plan.carried) + len(plan.accumulated),
-        "each": len(residuals) + len(plan.each) + len(plan.collected),
-        "reverse": not attrs["reverse"],
-        "length": None,
-    }
     sequence_inputs = [
         *residuals,
         *[sequences[i] for i in plan.each],
         *[g_collected[i] for i in plan.collected],
     ]
-    if not sequence_inputs:
-        backward["length"] = attrs["length"]
+    lags = lags_of(attrs)
+    backward = loop_attrs(
+        plan.backward,
+        Ports(
+            len(count) + len(plan.shared),
+            len(plan.carried) + len(plan.accumulated),
+            len(sequence_inputs),
+        ),
+        reverse=not attrs["reverse"],
+        length=None if sequence_inputs or count else attrs["length"],
+        lags=[*[lags[i] for i in plan.carried], *[1] * len(plan.accumulated)],
+        counted=bool(count),
+        **ragged,
+    )
     outputs = loop(  # in the order of `cut` in BodyVjp.plan
+        *count,
         *[shared[i] for i in plan.shared],
         *[_zeros(states[i]) if g_states[i] is None else g_states[i] for i in plan.carried],
         *[_zeros(shared[i]) for i in plan.accumulated],
@@ -107,6 +127,36 @@ def loop_gradient(
     return [result if need else None for result, need in zip(results, needs, strict=True)]
 
 
+def _ragged(
+    attrs: dict[str, Any], part: str, needs: tuple[bool, ...], given: tuple[bool, ...]
+) -> Task:
+    """Return the attrs that let a part of a ragged loop's gradient run for fewer rows.
+
+    Where the rows are in its body is seen by comparing it with that for one row more.
+    """
+    ports = ports_of(attrs)
+    step = (part, ports.shared, ports.states, ports.each, needs, given)
+    key = ("ragged", step, attrs["rows"])
+    body: Graph = attrs["body"]
+    if key not in body._cache:
+        more = yield body_for(attrs, rows_of(attrs) + 1)
+        here = yield derived(body, step)
+        there = yield derived(more, step)
+        body._cache[key] = row_axes(here, there)
+    return {
+        "rows": body._cache[key],
+        "source": attrs.get("source", body),
+        "derived": (*attrs.get("derived", (attrs["rows"],)), step),
+    }
+
+
+def derived(body: Graph, step: tuple[Any, ...]) -> Task:
+    """Return the saving or the backward body of a ragged loop with this body."""
+    part, shared, states, each, needs, given = step
+    plan = yield planned(body, Ports(shared, states, each), needs, given, "counted")
+    return plan.backward if part == "backward" else plan.saving or body
+
+
 def _zeros(like: Any) -> Any:
     return np.zeros(like.shape, like.dtype)
 
@@ -122,18 +172,28 @@ def _named(outputs: Sequence[Any], name: str) -> None:
         outputs[0].inputs[0].named(name)
 
 
-def planned(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool, ...]) -> Task:
+def planned(
+    body: Graph,
+    ports: Ports,
+    needs: tuple[bool, ...],
+    given: tuple[bool, ...],
+    counts: str = "",
+) -> Task:
     """Return the Plan for those `needs` and those `given` gradients, or None: no dependence.
 
-    Plans are kept with the body, so a body that is used again is not differentiated again.
+    `counts` says what the gradient loop counts by: nothing, `counted` (shared input 0 is the number
+    of steps, as in the loop itself) or `until` (the loop is stopped by its data). Plans are kept
+    with the body, so a body that is used again is not differentiated again.
     """
-    key = ("gradient", ports, needs, given)
+    key = ("gradient", ports, needs, given, counts)
     if key not in body._cache:
-        body._cache[key] = yield _plan(body, ports, needs, given)
+        body._cache[key] = yield _plan(body, ports, needs, given, counts)
     return body._cache[key]
 
 
-def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool, ...]) -> Task:
+def _plan(
+    body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool, ...], counts: str
+) -> Task:
     scope = Scope(body.name, None)
     with drawing(scope):
         inputs = [draw_input(name, x.spec, scope) for name, x in body.inputs.items()]
@@ -145,7 +205,7 @@ def _plan(body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool,
         dict(zip(body.outputs, outputs, strict=True)),
     )
     yield vjp.differentiate(needs, given)
-    return vjp.plan(body.name) if vjp.found or vjp.carried else None
+    return vjp.plan(body.name, counts) if vjp.found or vjp.carried else None
 
 
 class BodyVjp:
@@ -200,7 +260,7 @@ class BodyVjp:
                 return
             carried = grown
 
-    def plan(self, name: str) -> Plan:
+    def plan(self, name: str, counts: str) -> Plan:
         """Return the two bodies: what can be computed going forward, and the rest."""
         accumulated = [i for i, x in enumerate(self.shared) if x in self.found]
         outgoing = [i for i, x in enumerate(self.slices) if x in self.found]
@@ -220,7 +280,8 @@ class BodyVjp:
         if any(x.ndim >= MAX_AXES for x in read):
             read = _ports_read([*results.values()], incoming)
         reads = set(read)
-        used = [i for i, x in enumerate(self.shared) if x in reads]
+        count = self._count(counts)
+        used = [i for i, x in enumerate(self.shared) if x in reads and x not in set(count)]
         each = [i for i, x in enumerate(self.slices) if x in reads]
         at_hand = {*self.shared, *self.slices}
         residuals = [x for x in read if x not in at_hand]
@@ -229,7 +290,7 @@ class BodyVjp:
         saving, positions = self._saving(residuals, name)
         # What comes in, in the order of ports; `loop_gradient` hands it over in the same order.
         seeds = list(self.seeds.items())
-        cut = [(str(self.shared[i].name), self.shared[i]) for i in used]
+        cut = [(str(x.name), x) for x in (*count, *[self.shared[i] for i in used])]
         cut += seeds[: len(self.carried)]
         cut += totals.items()
         cut += [(saving.names[x], x) for x in residuals]
@@ -249,6 +310,14 @@ class BodyVjp:
             collected=tuple(self.sources),
             slices=tuple(outgoing),
         )
+
+    def _count(self, counts: str) -> list[Node]:
+        """Return the port that says how many steps the gradient loop runs, if there is one."""
+        if counts == "counted":
+            return self.shared[:1]
+        if counts == "until":
+            return [draw_input("steps", self.states[1].spec, self.scope)]
+        return []
 
     def _saving(self, residuals: Sequence[Node], name: str) -> tuple[Graph, tuple[int, ...]]:
         """Return the body that collects `residuals` too, and their positions in its outputs."""

@@ -1,49 +1,23 @@
 """LoopNode: a node whose attribute is a body graph, run once per step.
 
-Positions are the same everywhere, in the node, the body and the gradient, which is a LoopNode too:
-
-    node inputs    [shared | initial states | sequences ]   node outputs  [final states | stacked]
-    body inputs    [shared | states         | slices    ]   body outputs  [next states  | collected]
-
-`Ports` is the only place that counts them.
+What its attrs say, and where which port stands, is in `loops/form.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from autograd.errors import GraphError, ShapeError
-from autograd.execute.reference import steps
 from autograd.graph import Graph
-from autograd.node import OPS, Node
+from autograd.node import OPS, Node, constant
 from autograd.op import Exit, Op, Port, register
-from autograd.spec import Array, Spec
+from autograd.spec import UNKNOWN, Array, Spec
 from autograd.trampoline import Task, trampoline
-
-T = TypeVar("T")
-MAX_LENGTH = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Ports:
-    """How many ports of each kind a loop has; splits anything that is listed in their order."""
-
-    shared: int
-    states: int
-    each: int
-
-    def split(self, xs: Sequence[T]) -> tuple[list[T], list[T], list[T]]:
-        """Return the parts of `xs` that belong to shared ports, states and per-step inputs."""
-        a, b = self.shared, self.shared + self.states
-        return list(xs[:a]), list(xs[a:b]), list(xs[b:])
-
-    def split_outputs(self, ys: Sequence[T]) -> tuple[list[T], list[T]]:
-        """Return the parts of `ys` that belong to states and to collected outputs."""
-        return list(ys[: self.states]), list(ys[self.states :])
+from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, ports_of
+from loops.running import order_of, run_loop
 
 
 class Loop(Op):
@@ -56,25 +30,10 @@ class Loop(Op):
     multiple = True
 
     def forward(self, *arrays: Array, **attrs: Any) -> Any:
-        return trampoline(self.run(arrays, attrs, None, ""))
+        return trampoline(run_loop(arrays, attrs, None, ""))
 
     def run(self, values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
-        body: Graph = attrs["body"]
-        shared, states, sequences = ports_of(attrs).split(values)
-        order = _order(sequences, attrs)
-        collected = [node.spec for node in body.outputs.values()][len(states) :]
-        stacks = [_empty(len(order), spec) for spec in collected]
-        at_once = watch is None and body.flat
-        for t in order:
-            inputs = [*shared, *states, *[xs[t] for xs in sequences]]
-            if at_once:
-                outputs = body.program.run(inputs)
-            else:
-                outputs = yield steps(body, inputs, watch, f"{path}[{t}].")
-            states = outputs[: len(states)]
-            for stack, value in zip(stacks, outputs[len(states) :], strict=True):
-                stack[t] = value
-        return (*states, *stacks)
+        return run_loop(values, attrs, watch, path)
 
     def infer(
         self,
@@ -85,6 +44,13 @@ class Loop(Op):
         each: int,
         reverse: bool,
         length: int | None,
+        until: bool = False,
+        bounded: bool = False,
+        counted: bool = False,
+        lags: tuple[Any, ...] = (),
+        rows: tuple[Any, ...] = (),
+        source: Graph | None = None,
+        derived: tuple[Any, ...] = (),
     ) -> tuple[Spec, ...]:
         ports = Ports(shared, states, each)
         _check_counts(specs, body, ports, reverse, length)
@@ -92,6 +58,8 @@ class Loop(Op):
         wanted = ports.split([node.spec for node in body.inputs.values()])
         names = ports.split(list(body.inputs))
         next_states, collected = ports.split_outputs([n.spec for n in body.outputs.values()])
+        _check_form(given, body, until, bounded, counted, lags, rows, reverse, length)
+        lags = lags or (1,) * states
         for name, spec, port in zip(names[0], given[0], wanted[0], strict=True):
             if spec != port:
                 raise ShapeError(f"the body expects '{name}' to be {port}, but it is {spec}")
@@ -101,15 +69,28 @@ class Loop(Op):
                     f"per-step input '{name}' gives the body {port} each step, so it must be "
                     f"{_stacked('T', port)}, but it is {spec}"
                 )
-        for name, spec, port, after in zip(names[1], given[1], wanted[1], next_states, strict=True):
-            if not spec == port == after:
-                raise ShapeError(state_changed(name, spec, after))
-        steps_taken = _length(given[2], names[2], length)
+        for name, spec, port, after, lag in zip(
+            names[1], given[1], wanted[1], next_states, lags, strict=True
+        ):
+            if spec != _with_lag(port, lag):
+                raise ShapeError(
+                    f"state '{name}' is read {lag} step{'s'[: lag > 1]} later, so it must start as "
+                    f"{_with_lag(port, lag)}, but starts as {spec}"
+                    if port == after
+                    else state_changed(name, spec, after)
+                )
+            if port != after:
+                raise ShapeError(state_changed(name, port, after))
+        steps_taken = _length(given[2], names[2], length, until or counted)
         return (*given[1], *[Spec((steps_taken, *s.shape), s.dtype) for s in collected])
 
     def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Task:
         body: Graph = attrs["body"]
         shared, states, sequences = ports_of(attrs).split(specs)
+        states = [
+            s if lag == 1 else Spec(s.shape[1:], s.dtype)
+            for s, lag in zip(states, lags_of(attrs), strict=True)
+        ]
         wanted = [*shared, *states, *[Spec(s.shape[1:], s.dtype) for s in sequences]]
         if wanted == [node.spec for node in body.inputs.values()]:
             return attrs
@@ -128,30 +109,39 @@ class Loop(Op):
 
         return batched_loop(batched, xs, attrs)
 
-    def expand(self, node: Node, inputs: Sequence[Node], path: str) -> list[Node]:
+    def expand(self, node: Node, inputs: Sequence[Node], path: str) -> list[Node] | None:
         """Lay the loop out: one copy of the body a step, named `path[t].name`."""
         attrs = node.attrs
+        if attrs.get("until") or attrs.get("counted"):
+            return None
         body: Graph = attrs["body"]
         shared, states, sequences = ports_of(attrs).split(inputs)
         names = ports_of(attrs).split(list(body.inputs))[2]
+        order = order_of(sequences, attrs)
+        lines = [
+            _Line(x, lag, len(order), attrs["reverse"])
+            for x, lag in zip(states, lags_of(attrs), strict=True)
+        ]
         rows: list[list[Node]] = []
-        for t in _order(sequences, attrs):
+        for t in order:
             prefix = f"{path}[{t}]."
             slices = [xs[t].named(prefix + name) for xs, name in zip(sequences, names, strict=True)]
-            outputs = body.inline([*shared, *states, *slices], prefix)
-            states = outputs[: len(states)]
-            rows.append(outputs[len(states) :])
+            before = [line.read(t) for line in lines]
+            outputs = body.inline([*shared, *before, *slices], prefix)
+            for line, value in zip(lines, outputs, strict=False):
+                line.values[t] = value
+            rows.append(outputs[len(lines) :])
         if attrs["reverse"]:
             rows.reverse()
         stacked = []
-        for i, (name, out) in enumerate(list(body.outputs.items())[len(states) :]):
+        for i, (name, out) in enumerate(list(body.outputs.items())[len(lines) :]):
             if rows:
                 stacked.append(OPS["stack"](*[row[i] for row in rows], axis=0))
             else:
                 stacked.append(_no_steps(out.spec))
             if stacked[-1].name is None:
                 stacked[-1].named(f"{path}.{name}")
-        return [*states, *stacked]
+        return [*[line.final() for line in lines], *stacked]
 
     def bodies(self, attrs: dict[str, Any]) -> tuple[Graph, ...]:
         return (attrs["body"],)
@@ -175,21 +165,16 @@ class Loop(Op):
     def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
         shown: dict[str, Any] = {}
         if attrs["length"] is not None:
-            shown["length"] = attrs["length"]
+            shown["bound" if attrs.get("bounded") else "length"] = attrs["length"]
         if attrs["reverse"]:
             shown["reverse"] = True
+        for key in ("until", "counted", "lags"):
+            if attrs.get(key):
+                shown[key] = attrs[key]
+        if attrs.get("rows"):
+            shown.pop("counted")
+            shown["ragged"] = True
         return shown
-
-
-def _order(sequences: Sequence[Any], attrs: dict[str, Any]) -> range:
-    """Return the steps of a loop over `sequences` (arrays or nodes), in the order they run."""
-    length = sequences[0].shape[0] if sequences else attrs["length"]
-    return range(length - 1, -1, -1) if attrs["reverse"] else range(length)
-
-
-def ports_of(attrs: dict[str, Any]) -> Ports:
-    """Return the counts of ports a loop's attrs hold."""
-    return Ports(attrs["shared"], attrs["states"], attrs["each"])
 
 
 def state_changed(name: str, before: Spec, after: Spec) -> str:
@@ -224,14 +209,70 @@ def _check_counts(
         )
 
 
-def _length(sequences: Sequence[Spec], names: Sequence[str], length: int | None) -> int:
-    """Return the number of steps, on which per-step inputs must agree."""
+def _check_form(
+    given: Sequence[Sequence[Spec]],
+    body: Graph,
+    until: Any,
+    bounded: Any,
+    counted: Any,
+    lags: Any,
+    rows: Any,
+    reverse: bool,
+    length: int | None,
+) -> None:
+    """Check the attrs of loops whose length the data decide, delayed states and ragged batches."""
+    shared, states, sequences = given
+    if not all(type(flag) is bool for flag in (until, bounded, counted)):
+        raise GraphError("until, bounded and counted of a loop must be bools")
+    if until:
+        if reverse or counted or rows:
+            raise GraphError("a loop that is stopped by its data runs forward, all rows together")
+        flags = [Spec((), np.dtype(bool)), Spec((), np.dtype(np.int64))]
+        if list(states[:2]) != flags or any(lag != 1 for lag in lags[:2]):
+            raise GraphError(
+                "the first states of a loop that is stopped by its data must be a bool that says "
+                f"whether to go on and the int64 number of steps, but are {list(states[:2])}"
+            )
+    if bounded and (not until or sequences or length is None):
+        raise GraphError("a bound is for a loop without per-step inputs that its data stop")
+    if counted and (not shared or shared[0].dtype.kind not in "iu" or shared[0].ndim != bool(rows)):
+        raise GraphError(
+            "the first shared input of a counted loop must be the integer number of its steps, "
+            f"one for each row if it is ragged, but is {shared[0] if shared else 'missing'}"
+        )
+    if lags and not (len(lags) == len(states) and all(type(k) is int and k >= 1 for k in lags)):
+        raise GraphError(f"a loop needs one lag >= 1 for each of its states, but has {lags}")
+    ends = [node.spec for node in (*body.inputs.values(), *body.outputs.values())]
+    if rows and not (
+        counted
+        and len(rows) == len(ends)
+        and all(
+            type(axis) is int and -1 <= axis < spec.ndim
+            for axis, spec in zip(rows, ends, strict=True)
+        )
+        and len({s.shape[k] for s, k in zip([shared[0], *ends], [0, *rows], strict=True) if k >= 0})
+        == 1
+    ):
+        raise GraphError(
+            "a ragged loop is counted, says for each port of its body where the batch rows are, "
+            f"and has equally many everywhere, but says {rows}"
+        )
+
+
+def _with_lag(spec: Spec, lag: int) -> Spec:
+    return spec if lag == 1 else Spec((lag, *spec.shape), spec.dtype)
+
+
+def _length(
+    sequences: Sequence[Spec], names: Sequence[str], length: int | None, dynamic: bool
+) -> int:
+    """Return the number of steps there can be, on which per-step inputs must agree."""
     if not sequences:
-        if length is None:
+        if length is None and not dynamic:
             raise GraphError(
                 "a loop without per-step inputs needs a length: LoopNode(name, length=8)"
             )
-        return length
+        return UNKNOWN if length is None else length
     lengths = [spec.shape[0] for spec in sequences]
     if len(set(lengths)) > 1:
         each = ", ".join(f"'{name}' has {n}" for name, n in zip(names, lengths, strict=True))
@@ -243,14 +284,30 @@ def _stacked(length: Any, spec: Spec) -> str:
     return f"{spec.dtype.name}[{', '.join(map(str, (length, *spec.shape)))}]"
 
 
-def _empty(length: int, spec: Spec) -> Array:
-    return np.empty((length, *spec.shape), spec.dtype)
-
-
 def _no_steps(spec: Spec) -> Node:
-    from autograd.node import constant
+    return constant(np.empty((0, *spec.shape), spec.dtype))
 
-    return constant(_empty(0, spec))
+
+class _Line:
+    """A state of a loop being laid out: its values by step, initial ones included."""
+
+    def __init__(self, init: Node, lag: int, steps: int, reverse: bool) -> None:
+        self.lag = lag
+        self.reverse = reverse
+        self.steps = steps
+        first = steps if reverse else -lag
+        self.values = {first + j: init[j] for j in range(lag)} if lag > 1 else {first: init}
+
+    def read(self, t: int) -> Node:
+        return self.values[t + self.lag if self.reverse else t - self.lag]
+
+    def final(self) -> Node:
+        first = 0 if self.reverse else self.steps - self.lag
+        last = [self.values[first + j] for j in range(self.lag)]
+        if self.lag == 1:
+            return last[0]
+        stacked: Node = OPS["stack"](*last, axis=0)
+        return stacked
 
 
 class LoopNode(Node):
@@ -265,16 +322,29 @@ class LoopNode(Node):
         last = rnn.final(before)
 
     `length` is needed only where no per-step input gives it. With `reverse` the last step runs
-    first.
+    first. A loop may stop early: see `until`; then `length` is the most steps there can be, and so
+    is `bound`, but to reach the bound is an error.
+
+    `lengths` (one integer a row of the batch) makes the loop ragged: row b runs `lengths[b]` steps,
+    and gets what it would get alone. Slices and states have the rows on their first axis. A row's
+    final state is that after its last step; what is collected is zero beyond it.
     """
 
     __slots__ = ("_builder",)
     _builder: Any
 
-    def __init__(self, name: str = "loop", length: int | None = None, reverse: bool = False):
+    def __init__(
+        self,
+        name: str = "loop",
+        length: int | None = None,
+        reverse: bool = False,
+        *,
+        bound: int | None = None,
+        lengths: Any = None,
+    ):
         from loops.builder import start
 
-        start(self, name, length, reverse)
+        start(self, name, length, reverse, bound, lengths)
 
     def __enter__(self) -> LoopNode:
         self._builder.open()
@@ -300,6 +370,26 @@ class LoopNode(Node):
         """Make `value` what `branch` is in the next step."""
         self._builder.feed(branch, value)
 
+    def until(self, stop: Any, unless: Any = None) -> None:
+        """Stop after this step where `stop`, a bool scalar, is true.
+
+        `unless`, a bool scalar known before the loop, is true where not even the first step is to
+        run. Of what is collected, rows of steps that did not run are zero.
+        """
+        self._builder.until(stop, unless)
+
+    @property
+    def index(self) -> Node:
+        """Inside the block: the number of the running step, an int64; 0 in the first that runs."""
+        port: Node = self._builder.index()
+        return port
+
+    @property
+    def steps(self) -> Node:
+        """The number of steps taken, an int64 usable after the block (a ragged loop: one a row)."""
+        node: Node = self._builder.steps(self)
+        return node
+
     def collect(self, value: Any, name: str | None = None) -> Node:
         """Return `value` of all steps, stacked along a new first axis, usable after the block."""
         node: Node = self._builder.collect(self, value, name)
@@ -318,11 +408,11 @@ class LoopNode(Node):
         return body
 
     @property
-    def length(self) -> int:
-        """The number of steps."""
+    def length(self) -> int | None:
+        """The number of steps; the most there can be, if the data stop the loop."""
         self._check_drawn("length")
         sequences = ports_of(self.attrs).split(self.inputs)[2]
-        return len(_order(sequences, self.attrs))
+        return len(order_of(sequences, self.attrs))
 
     def _check_drawn(self, what: str) -> None:
         if "body" not in self.attrs:
@@ -362,13 +452,7 @@ def repeat(
             f"({', '.join(body.inputs)}) and {len(body.outputs)} outputs; its inputs are [shared, "
             "states, slices], its outputs [next states, collected]"
         )
-    attrs = {
-        "body": body,
-        "shared": len(shared),
-        "states": len(init),
-        "each": len(each),
-        "reverse": reverse,
-        "length": None if each else length,
-    }
+    ports = Ports(len(shared), len(init), len(each))
+    attrs = loop_attrs(body, ports, reverse=reverse, length=None if each else length)
     outputs = loop(*shared, *init, *each, **attrs)
-    return ports_of(attrs).split_outputs(outputs)
+    return ports.split_outputs(outputs)

@@ -244,14 +244,15 @@ class _Reader:
         if type(table) is not dict:
             raise FormatError(f"the attributes of node '{visible(name)}' are no table")
         kinds = _attr_kinds(op)
-        if kinds is not None and set(kinds) != set(table):
+        if kinds is not None and not _fits(table, kinds):
             raise FormatError(
                 f"node '{visible(name)}' of op '{op.name}' has the attributes "
-                f"{_brief(sorted(table))}, but the op takes {sorted(kinds)}"
+                f"{_brief(sorted(table))}, but the op takes "
+                f"{sorted(key for key, (_, required) in kinds.items() if required)}"
             )
         attrs = {key: self._attr(value, name) for key, value in table.items()}
-        for key, kind in (kinds or {}).items():
-            if not _is_of_kind(attrs[key], kind):
+        for key, (kind, _) in (kinds or {}).items():
+            if key in attrs and not _is_of_kind(attrs[key], kind):
                 raise FormatError(
                     f"node '{visible(name)}' of op '{op.name}' has {key}={_brief(table[key])}, "
                     f"but it must be of type {kind}"
@@ -315,8 +316,10 @@ def _check_item(inputs: list[Node], attrs: dict[str, Any], name: str) -> None:
 
 
 @cache
-def _attr_kinds(op: Op) -> dict[str, str] | None:
-    """Return the attributes `op` takes and how they are annotated, by `infer` or else `forward`.
+def _attr_kinds(op: Op) -> dict[str, tuple[str, bool]] | None:
+    """Return the attributes `op` takes, how they are annotated and which must be there.
+
+    They are those of `infer`, or else of `forward`.
 
     None where neither lists them: the op's `infer` then checks them itself.
     """
@@ -325,8 +328,17 @@ def _attr_kinds(op: Op) -> dict[str, str] | None:
             return {}  # NumPy's own function, which is given nothing but arrays
         parameters = inspect.signature(rule).parameters.values()
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return {p.name: str(p.annotation) for p in parameters if p.kind is p.KEYWORD_ONLY}
+            return {
+                p.name: (str(p.annotation), p.default is p.empty)
+                for p in parameters
+                if p.kind is p.KEYWORD_ONLY
+            }
     return None
+
+
+def _fits(table: dict[str, Any], kinds: dict[str, tuple[str, bool]]) -> bool:
+    required = {key for key, (_, needed) in kinds.items() if needed}
+    return required <= set(table) <= set(kinds)
 
 
 def _is_int(value: Any) -> bool:

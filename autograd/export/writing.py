@@ -7,17 +7,15 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from autograd.draw.label import spec_text, specs_of, visible
 from autograd.errors import FormatError
+from autograd.graph import Graph
 from autograd.node import OPS, Node
 from autograd.spec import Array
-
-if TYPE_CHECKING:
-    from autograd.graph import Graph
 
 FORMAT = "loopgrad graph"
 VERSION = 1
@@ -56,7 +54,7 @@ def _bodies_first(graph: Graph) -> list[Graph]:
 
 def _bodies(graph: Graph) -> Iterator[Graph]:
     for node in graph.nodes:
-        yield from node.bodies
+        yield from (value for value in node.attrs.values() if isinstance(value, Graph))
 
 
 def _graph(graph: Graph, position: dict[int, int]) -> str:

@@ -1,0 +1,184 @@
+"""Ragged loops: where a body has its batch rows, and the same body for fewer of them.
+
+A body is drawn for B rows. Where only n of them go on, the loop runs the body drawn again for n
+rows. The body of a gradient holds sizes as plain numbers, so it cannot be drawn again; it is
+derived again, from the forward body for n rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from autograd.errors import GraphError, LoopGradError
+from autograd.execute.reference import execute
+from autograd.graph import Graph
+from autograd.spec import Array, Spec
+from autograd.trampoline import Task
+from loops.form import Ports
+
+
+def body_for(attrs: dict[str, Any], rows: int) -> Task:
+    """Return the body of a ragged loop for so many rows; kept with the body."""
+    body: Graph = attrs["body"]
+    key = ("rows", attrs["rows"], rows)
+    if key not in body._cache:
+        body._cache[key] = yield _body_for(attrs, rows)
+    return body._cache[key]
+
+
+def _body_for(attrs: dict[str, Any], rows: int) -> Task:
+    body: Graph = attrs["body"]
+    if "source" not in attrs:
+        if _size(body, attrs["rows"]) in (rows, None):
+            return body
+        return (yield _redrawn(body, attrs["rows"], rows))
+    from loops.gradient import derived
+
+    source, source_rows = attrs["source"], attrs["derived"][0]
+    found = source
+    if _size(source, source_rows) != rows:
+        found = yield _redrawn(source, source_rows, rows)
+    for step in attrs["derived"][1:]:
+        found = yield derived(found, step)
+    return found
+
+
+def rows_of(attrs: dict[str, Any]) -> int:
+    """Return for how many rows the body of a ragged loop is drawn."""
+    return _size(attrs["body"], attrs["rows"]) or 0
+
+
+def _size(body: Graph, axes: Sequence[int]) -> int | None:
+    """Return for how many rows a body is drawn, None if nothing in it has rows."""
+    for node, axis in zip(body.inputs.values(), axes, strict=False):
+        if axis >= 0:
+            return node.spec.shape[axis]
+    return None
+
+
+def _redrawn(body: Graph, axes: Sequence[int], rows: int) -> Task:
+    specs = {}
+    for (name, node), axis in zip(body.inputs.items(), axes, strict=False):
+        specs[name] = _with_rows(node.spec, axis, rows)
+    return (yield body.redrawn(specs))
+
+
+def _with_rows(spec: Spec, axis: int, rows: int) -> Spec:
+    if axis < 0:
+        return spec
+    return Spec((*spec.shape[:axis], rows, *spec.shape[axis + 1 :]), spec.dtype)
+
+
+def row_axes(here: Graph, more: Graph) -> tuple[int, ...]:
+    """Return the axis along which each input and output of `here` has rows; -1: along none.
+
+    `more` is the same body for more rows: the axis is where its specs differ.
+    """
+    nodes = zip(
+        [*here.inputs.values(), *here.outputs.values()],
+        [*more.inputs.values(), *more.outputs.values()],
+        strict=True,
+    )
+    return tuple([_differing(a.spec, b.spec) for a, b in nodes])
+
+
+def _differing(a: Spec, b: Spec) -> int:
+    for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)):
+        if m != n:
+            return axis
+    return -1
+
+
+def find_rows(body: Graph, ports: Ports, rows: int, name: str) -> Task:
+    """Return the row axes of a body just drawn, whose states and slices have rows on axis 0.
+
+    Of captured values, `lengths` (the first) has one number a row. Another one whose first axis
+    is as long as there are rows may have rows or not: that is so for which the body can be drawn
+    for another number of rows.
+    """
+    shared, states, slices = ports.split([node.spec for node in body.inputs.values()])
+    maybe = [i for i, s in enumerate(shared) if i and s.ndim and s.shape[0] == rows]
+    problem: LoopGradError | None = None
+    for with_rows in _choices(maybe):
+        axes = [0 if i == 0 or i in with_rows else -1 for i in range(len(shared))]
+        axes += [0] * (len(states) + len(slices))
+        try:
+            more = yield _redrawn(body, axes, rows + 1)
+        except LoopGradError as error:
+            problem = problem or _undrawable(name, rows, error)
+            continue
+        found = row_axes(body, more)
+        problem = _wrong_outputs(body, found, name) or _mixed(body, found, name)
+        if problem is None:
+            return found
+    raise problem or GraphError(f"ragged loop '{name}' has no body")
+
+
+def _choices(maybe: Sequence[int]) -> Iterator[set[int]]:
+    """Yield what may have rows: none of these, all of them, then all that lies between."""
+    yield set()
+    if maybe:
+        yield set(maybe)
+    for count in range(1, min(len(maybe), 8)):
+        yield from map(set, combinations(maybe, count))
+
+
+def _undrawable(name: str, rows: int, error: LoopGradError) -> GraphError:
+    return GraphError(
+        f"the body of ragged loop '{name}' cannot be drawn for another number of rows than {rows}: "
+        f"{error.args[0]}; leave the number of rows out of the body (write -1 in reshape, and hand "
+        "in zeros and masks of that size as a state or per-step input)"
+    )
+
+
+def _wrong_outputs(body: Graph, axes: Sequence[int], name: str) -> GraphError | None:
+    for key, axis in zip(body.outputs, axes[len(body.inputs) :], strict=True):
+        if axis != 0:
+            return GraphError(
+                f"'{key}' of ragged loop '{name}' must have the batch rows on its first axis, but "
+                f"is {body.outputs[key].spec}"
+            )
+    return None
+
+
+def _mixed(body: Graph, axes: Sequence[int], name: str) -> GraphError | None:
+    """Return what to say if rows reach each other: change one row, and the others must stay.
+
+    A row's result must not depend on which other rows happen to go on. This is tried on numbers,
+    so it finds what mixes rows (a mean over the batch), not every way to hide it.
+    """
+    rows = _size(body, axes)
+    if rows is None or rows < 2 or not all(node.op.portable for _, _, node in body.walk()):
+        return None
+    first = [_numbers(node.spec) for node in body.inputs.values()]
+    other = [_changed(x, axis) for x, axis in zip(first, axes, strict=False)]
+    try:
+        with np.errstate(all="ignore"):
+            results = [execute(body, values) for values in (first, other)]
+    except (LoopGradError, ArithmeticError, ValueError, IndexError):
+        return None  # these numbers are not in the body's domain
+    for key, a, b in zip(body.outputs, *results, strict=True):
+        if not np.array_equal(a[:-1], b[:-1], equal_nan=a.dtype.kind == "f"):
+            return GraphError(
+                f"'{key}' of ragged loop '{name}' mixes the rows of the batch: a change of the "
+                "last row changes others; in a ragged loop each row must be computed by itself"
+            )
+    return None
+
+
+def _numbers(spec: Spec) -> Array:
+    if spec.dtype.kind != "f":
+        return np.zeros(spec.shape, spec.dtype)
+    return (0.5 + 0.25 * np.cos(np.arange(spec.size))).reshape(spec.shape).astype(spec.dtype)
+
+
+def _changed(x: Array, axis: int) -> Array:
+    if axis < 0 or x.dtype.kind != "f":
+        return x
+    changed = x.copy()
+    np.moveaxis(changed, axis, 0)[-1] *= 0.75
+    return changed

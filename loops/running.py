@@ -1,0 +1,275 @@
+"""Running a loop's body step by step. Three ways, from the everyday one to the general ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import count as counting
+from typing import Any
+
+import numpy as np
+
+from autograd.errors import GraphError
+from autograd.execute.reference import steps
+from autograd.graph import Graph
+from autograd.spec import Array, Spec
+from autograd.trampoline import Task
+from loops.form import lags_of, ports_of
+from loops.rows import body_for
+
+
+def run_loop(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
+    """Return a task that computes the outputs of a loop for `values` of its inputs."""
+    if attrs.get("rows"):
+        return _ragged(values, attrs, watch, path)
+    if attrs.get("until") or attrs.get("counted") or attrs.get("lags"):
+        return _general(values, attrs, watch, path)
+    return _plain(values, attrs, watch, path)
+
+
+def order_of(sequences: Sequence[Any], attrs: dict[str, Any]) -> range:
+    """Return the steps of a loop over `sequences` (arrays or nodes), in the order they run."""
+    length = sequences[0].shape[0] if sequences else attrs["length"]
+    return range(length - 1, -1, -1) if attrs["reverse"] else range(length)
+
+
+def _plain(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
+    body: Graph = attrs["body"]
+    shared, states, sequences = ports_of(attrs).split(values)
+    order = order_of(sequences, attrs)
+    stacks = [np.empty((len(order), *s.shape), s.dtype) for s in _collected(body, len(states))]
+    at_once = watch is None and body.flat
+    for t in order:
+        inputs = [*shared, *states, *[xs[t] for xs in sequences]]
+        if at_once:
+            outputs = body.program.run(inputs)
+        else:
+            outputs = yield steps(body, inputs, watch, f"{path}[{t}].")
+        states = outputs[: len(states)]
+        for stack, value in zip(stacks, outputs[len(states) :], strict=True):
+            stack[t] = value
+    return (*states, *stacks)
+
+
+def _collected(body: Graph, states: int) -> list[Spec]:
+    return [node.spec for node in body.outputs.values()][states:]
+
+
+# Loops whose number of steps the data decide, and states from further back than one step.
+
+
+def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
+    body: Graph = attrs["body"]
+    shared, states, sequences = ports_of(attrs).split(values)
+    most = sequences[0].shape[0] if sequences else attrs["length"]
+    steps_to_run = _count(shared[0], most, body.name) if attrs.get("counted") else most
+    lines = [
+        DelayLine(x, lag, attrs["reverse"], steps_to_run) if lag > 1 else None
+        for x, lag in zip(states, lags_of(attrs), strict=True)
+    ]
+    stacks = [Stack(spec, most) for spec in _collected(body, len(states))]
+    until = attrs.get("until", False)
+    done = 0
+    for t in _steps(steps_to_run, attrs["reverse"]):
+        if until and not states[0]:
+            break
+        current = [
+            state if line is None else line.read(t)
+            for state, line in zip(states, lines, strict=True)
+        ]
+        inputs = [*shared, *current, *[xs[t] for xs in sequences]]
+        if watch is None and body.flat:
+            outputs = body.program.run(inputs)
+        else:
+            outputs = yield steps(body, inputs, watch, f"{path}[{t}].")
+        states = outputs[: len(states)]
+        for line, value in zip(lines, states, strict=True):
+            if line is not None:
+                line.write(t, value)
+        for stack, value in zip(stacks, outputs[len(states) :], strict=True):
+            stack.write(t, value)
+        done += 1
+    if attrs.get("bounded") and states[0]:
+        raise GraphError(
+            f"loop '{path or body.name}' still goes on after step {most - 1}: its bound is {most} "
+            "steps; give a larger bound=, or see why its stop condition never holds"
+        )
+    finals = [
+        state if line is None else line.final(done)
+        for state, line in zip(states, lines, strict=True)
+    ]
+    return (*finals, *[stack.whole(done) for stack in stacks])
+
+
+def _steps(count: int | None, reverse: bool) -> Iterable[int]:
+    if count is None:
+        return counting()
+    return range(count - 1, -1, -1) if reverse else range(count)
+
+
+def _count(count: Any, most: int | None, name: str) -> int:
+    number = int(count)
+    if number < 0 or (most is not None and number > most):
+        limit = "any number" if most is None else f"at most {most}"
+        raise GraphError(
+            f"loop '{name}' was told to run {number} steps, but it can run {limit}, from 0 up"
+        )
+    return number
+
+
+class DelayLine:
+    """The last k values of a state: a ring in which step t writes to, and reads from, place t % k.
+
+    What step t reads is k steps old, so it lies where the value of step t goes.
+    """
+
+    def __init__(self, init: Array, lag: int, reverse: bool, steps: int | None) -> None:
+        self.lag = lag
+        self.reverse = reverse
+        self.ring = init.copy()
+        if reverse:
+            self.ring[self._places(steps or 0)] = init
+
+    def _places(self, steps: int) -> Array:
+        """Return the places of steps `steps`, `steps` + 1, ... (and of those k steps earlier)."""
+        return (steps + np.arange(self.lag)) % self.lag
+
+    def read(self, t: int) -> Array:
+        value: Array = self.ring[t % self.lag].copy()
+        return value
+
+    def write(self, t: int, value: Array) -> None:
+        self.ring[t % self.lag] = value
+
+    def final(self, steps: int) -> Array:
+        """Return the last k values in the order of time, after `steps` steps."""
+        return self.ring if self.reverse else self.ring[self._places(steps)]
+
+
+class Stack:
+    """One output of all steps. Rows of steps that do not run are zero.
+
+    Where nobody knows the number of steps, it grows; doubling it makes that linear in time.
+    """
+
+    def __init__(self, spec: Spec, length: int | None) -> None:
+        self.known = length is not None
+        self.rows = np.zeros((16 if length is None else length, *spec.shape), spec.dtype)
+
+    def write(self, t: int, value: Any) -> None:
+        if t >= len(self.rows):
+            more = np.zeros_like(self.rows)
+            self.rows = np.concatenate([self.rows, more])
+        self.rows[t] = value
+
+    def whole(self, steps: int) -> Array:
+        return self.rows if self.known else self.rows[:steps]
+
+
+# Ragged loops: rows that are finished are not computed.
+
+
+def _ragged(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
+    """Run rows of different lengths, the longest first: those of step t are then the first few."""
+    body: Graph = attrs["body"]
+    ports = ports_of(attrs)
+    shared, states, sequences = ports.split(values)
+    axes, out_axes = attrs["rows"][: len(values)], attrs["rows"][len(values) :]
+    shared_axes, state_axes, each_axes = ports.split(axes)
+    most = sequences[0].shape[0] if sequences else attrs["length"]
+    lengths = check_lengths(shared[0], most, body.name)
+    order = np.argsort(-lengths, kind="stable")
+    shared = [_rows(x, axis, order) for x, axis in zip(shared, shared_axes, strict=True)]
+    lags = lags_of(attrs)
+    lines = [
+        RaggedLine(x, lag, axis, order, lengths[order], attrs["reverse"])
+        for x, lag, axis in zip(states, lags, state_axes, strict=True)
+    ]
+    stacks = [np.zeros((most, *s.shape), s.dtype) for s in _collected(body, len(states))]
+    alive = np.searchsorted(-lengths[order], -np.arange(most), side="left")
+    for t in _steps(int(lengths.max(initial=0)), attrs["reverse"]):
+        n = int(alive[t])
+        inputs = [
+            *[_rows(x, axis, slice(n)) for x, axis in zip(shared, shared_axes, strict=True)],
+            *[line.read(t, n) for line in lines],
+            *[_rows(xs[t], axis, order[:n]) for xs, axis in zip(sequences, each_axes, strict=True)],
+        ]
+        fewer = yield body_for(attrs, n)
+        if watch is None and fewer.flat:
+            outputs = fewer.program.run(inputs)
+        else:
+            outputs = yield steps(fewer, inputs, watch, f"{path}[{t}].")
+        for line, value in zip(lines, outputs, strict=False):
+            line.write(t, n, value)
+        for stack, value, axis in zip(
+            stacks, outputs[len(lines) :], out_axes[len(lines) :], strict=True
+        ):
+            stack[t][_at(axis, order[:n])] = value
+    return (*[line.final() for line in lines], *stacks)
+
+
+def check_lengths(lengths: Any, most: int, name: str) -> Array:
+    """Return `lengths` if each is a number of steps the loop can run."""
+    array = np.asarray(lengths)
+    wrong = np.flatnonzero((array < 0) | (array > most))
+    if wrong.size:
+        row = int(wrong[0])
+        raise GraphError(
+            f"row {row} of ragged loop '{name}' is said to have {int(array[row])} steps, but its "
+            f"per-step inputs have {most}; lengths go from 0 to {most}"
+        )
+    return array
+
+
+def _at(axis: int, which: Any) -> Any:
+    """Return the index of rows `which` along `axis`; everything where there is no such axis."""
+    return ... if axis < 0 else (*[slice(None)] * axis, which)
+
+
+def _rows(x: Any, axis: int, which: Any) -> Any:
+    return x if axis < 0 else x[_at(axis, which)]
+
+
+class RaggedLine:
+    """A state of a ragged loop: a ring of k places for all rows, those with most steps first.
+
+    A row that is finished is neither read nor written, so its last values stay.
+    """
+
+    def __init__(
+        self, init: Any, lag: int, axis: int, order: Array, lengths: Array, reverse: bool
+    ) -> None:
+        self.lag = lag
+        self.axis = axis
+        self.order = order
+        self.reverse = reverse
+        self.given = np.asarray(init)[None] if lag == 1 else np.asarray(init)
+        rows = _rows(self.given, axis if axis < 0 else axis + 1, order)
+        self.starts = lengths if axis >= 0 else lengths.max(initial=0, keepdims=True)
+        self.ring = self._turned(rows, back=True) if reverse else rows.copy()
+
+    def _turned(self, rows: Array, back: bool = False) -> Array:
+        """Return `rows`, by place, in the order of time after each row's last step, or `back`."""
+        if self.lag == 1:
+            return rows.copy()
+        step = np.arange(self.lag)[:, None]
+        places = (step - self.starts if back else step + self.starts) % self.lag
+        if self.axis < 0:
+            turned: Array = rows[places[:, 0]]
+            return turned
+        places = places.reshape(self.lag, *[1] * self.axis, -1, *[1] * (rows.ndim - self.axis - 2))
+        return np.take_along_axis(rows, np.broadcast_to(places, rows.shape), 0)
+
+    def read(self, t: int, n: int) -> Array:
+        value: Array = self.ring[t % self.lag][_at(self.axis, slice(n))].copy()
+        return value
+
+    def write(self, t: int, n: int, value: Any) -> None:
+        self.ring[t % self.lag][_at(self.axis, slice(n))] = value
+
+    def final(self) -> Array:
+        """Return what the state is after each row's last step, rows in their own order."""
+        rows = self.ring if self.reverse else self._turned(self.ring)
+        if self.axis >= 0:
+            sorted_rows, rows = rows, np.empty_like(rows)
+            rows[_at(self.axis + 1, self.order)] = sorted_rows
+        return rows[0] if self.lag == 1 else rows
