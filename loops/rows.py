@@ -83,10 +83,11 @@ def row_axes(here: Graph, more: Graph) -> tuple[int, ...]:
         [*more.inputs.values(), *more.outputs.values()],
         strict=True,
     )
-    return tuple([_differing(a.spec, b.spec) for a, b in nodes])
+    return tuple([differing_axis(a.spec, b.spec) for a, b in nodes])
 
 
-def _differing(a: Spec, b: Spec) -> int:
+def differing_axis(a: Spec, b: Spec) -> int:
+    """Return the first axis of another length in `a` than in `b`; -1 if there is none."""
     for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)):
         if m != n:
             return axis
@@ -96,15 +97,20 @@ def _differing(a: Spec, b: Spec) -> int:
 def find_rows(body: Graph, ports: Ports, rows: int, name: str) -> Task:
     """Return the row axes of a body just drawn, whose states and slices have rows on axis 0.
 
-    Of captured values, `lengths` (the first) has one number a row. Another one whose first axis
-    is as long as there are rows may have rows or not: that is so for which the body can be drawn
-    for another number of rows.
+    Of captured values, `lengths` (the first) has one number a row. An axis of another one that is
+    as long as there are rows may stand for the rows or not: what makes a body for another number
+    of rows, with rows in all its results, is right.
     """
     shared, states, slices = ports.split([node.spec for node in body.inputs.values()])
-    maybe = [i for i, s in enumerate(shared) if i and s.ndim and s.shape[0] == rows]
-    problem: LoopGradError | None = None
-    for with_rows in _choices(maybe):
-        axes = [0 if i == 0 or i in with_rows else -1 for i in range(len(shared))]
+    maybe = [
+        (i, axis)
+        for i, spec in enumerate(shared)
+        for axis, length in enumerate(spec.shape)
+        if i and length == rows
+    ]
+    problem: GraphError | None = None
+    for chosen in _choices(maybe):
+        axes = [0, *[chosen.get(i, -1) for i in range(1, len(shared))]]
         axes += [0] * (len(states) + len(slices))
         try:
             more = yield _redrawn(body, axes, rows + 1)
@@ -118,13 +124,15 @@ def find_rows(body: Graph, ports: Ports, rows: int, name: str) -> Task:
     raise problem or GraphError(f"ragged loop '{name}' has no body")
 
 
-def _choices(maybe: Sequence[int]) -> Iterator[set[int]]:
-    """Yield what may have rows: none of these, all of them, then all that lies between."""
-    yield set()
+def _choices(maybe: Sequence[tuple[int, int]]) -> Iterator[dict[int, int]]:
+    """Yield what may have rows, and where: nothing, all that may, then what lies between."""
+    yield {}
     if maybe:
-        yield set(maybe)
-    for count in range(1, min(len(maybe), 8)):
-        yield from map(set, combinations(maybe, count))
+        yield dict(reversed(maybe))  # of several axes of one value, the first
+    for count in range(1, min(len(maybe), 8) + 1):
+        for pairs in combinations(maybe, count):
+            if len(dict(pairs)) == count:
+                yield dict(pairs)
 
 
 def _undrawable(name: str, rows: int, error: LoopGradError) -> GraphError:

@@ -14,7 +14,7 @@ from autograd.graph import Graph
 from autograd.spec import Array, Spec
 from autograd.trampoline import Task
 from loops.form import lags_of, ports_of
-from loops.rows import body_for
+from loops.rows import body_for, differing_axis
 
 
 def run_loop(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
@@ -61,7 +61,7 @@ def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
     body: Graph = attrs["body"]
     shared, states, sequences = ports_of(attrs).split(values)
     most = sequences[0].shape[0] if sequences else attrs["length"]
-    steps_to_run = _count(shared[0], most, body.name) if attrs.get("counted") else most
+    steps_to_run = checked_count(shared[0], most, body.name) if attrs.get("counted") else most
     lines = [
         DelayLine(x, lag, attrs["reverse"], steps_to_run) if lag > 1 else None
         for x, lag in zip(states, lags_of(attrs), strict=True)
@@ -89,15 +89,20 @@ def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
             stack.write(t, value)
         done += 1
     if attrs.get("bounded") and states[0]:
-        raise GraphError(
-            f"loop '{path or body.name}' still goes on after step {most - 1}: its bound is {most} "
-            "steps; give a larger bound=, or see why its stop condition never holds"
-        )
+        raise still_going(path or body.name, most)
     finals = [
         state if line is None else line.final(done)
         for state, line in zip(states, lines, strict=True)
     ]
     return (*finals, *[stack.whole(done) for stack in stacks])
+
+
+def still_going(name: str, bound: int) -> GraphError:
+    """Return the error of a loop that does not stop within its bound."""
+    return GraphError(
+        f"loop '{name}' still goes on after step {bound - 1}: its bound is {bound} "
+        "steps; give a larger bound=, or see why its stop condition never holds"
+    )
 
 
 def _steps(count: int | None, reverse: bool) -> Iterable[int]:
@@ -106,7 +111,8 @@ def _steps(count: int | None, reverse: bool) -> Iterable[int]:
     return range(count - 1, -1, -1) if reverse else range(count)
 
 
-def _count(count: Any, most: int | None, name: str) -> int:
+def checked_count(count: Any, most: int | None, name: str) -> int:
+    """Return the number of steps a counted loop is told to run, if it can."""
     number = int(count)
     if number < 0 or (most is not None and number > most):
         limit = "any number" if most is None else f"at most {most}"
@@ -197,7 +203,9 @@ def _ragged(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str)
         if watch is None and fewer.flat:
             outputs = fewer.program.run(inputs)
         else:
-            outputs = yield steps(fewer, inputs, watch, f"{path}[{t}].")
+            here = f"{path}[{t}]."
+            seen = None if watch is None else _in_their_own_rows(watch, here, fewer, body, order[:n])
+            outputs = yield steps(fewer, inputs, seen, here)
         for line, value in zip(lines, outputs, strict=False):
             line.write(t, n, value)
         for stack, value, axis in zip(
@@ -205,6 +213,30 @@ def _ragged(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str)
         ):
             stack[t][_at(axis, order[:n])] = value
     return (*[line.final() for line in lines], *stacks)
+
+
+def _in_their_own_rows(watch: Any, path: str, fewer: Graph, body: Graph, rows: Array) -> Any:
+    """Return `watch` for values of `fewer` rows: it is shown them where they are in the batch.
+
+    Rows that are finished are shown as zero. (Values inside loops of the body are shown as they
+    are.)
+    """
+    pairs = zip(fewer.nodes, body.nodes, strict=True) if len(fewer.nodes) == len(body.nodes) else ()
+    axes = {
+        path + fewer.names[node]: (axis, like.spec.shape)
+        for node, like in pairs
+        if not node.op.multiple and (axis := differing_axis(node.spec, like.spec)) >= 0
+    }
+
+    def shown(name: str, value: Array) -> None:
+        if name in axes:
+            axis, shape = axes[name]
+            full = np.zeros(shape, value.dtype)
+            full[_at(axis, rows)] = value
+            value = full
+        watch(name, value)
+
+    return shown
 
 
 def check_lengths(lengths: Any, most: int, name: str) -> Array:
