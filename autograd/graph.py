@@ -374,14 +374,18 @@ class Graph:
         resized: Graph = trampoline(self.redrawn(specs))
         return resized
 
-    def unroll(self, depth: int | None = None) -> Graph:
+    def unroll(self, depth: int | None = None, *, factor: int | None = None) -> Graph:
         """Return the computation graph: every loop laid out step by step.
 
-        Nodes are named `loop[3].h`. `depth` 1 unrolls the outermost loops only.
+        Nodes are named `loop[3].h`. `depth` 1 unrolls the outermost loops only. With `factor` k, a
+        loop of T > k steps becomes one of T // k steps over k copies of its body, named
+        `loop.copy[0].h` to `copy[k - 1]`, and the last T % k steps to run are laid out after it.
+        It is drawn for its sizes: resize first. Ragged loops, and loops that only their data stop,
+        stay rolled (the latter take a `factor`).
         """
         from autograd.execute.unroll import unrolled
 
-        return unrolled(self, depth)
+        return unrolled(self, depth, factor)
 
     def grad(self, of: str | None = None, wrt: Sequence[str] | None = None) -> Graph:
         """Return this graph with the gradient of output `of` added: outputs `grad_<name>`.

@@ -128,8 +128,18 @@ class Op:
         """Return `attrs` with bodies redrawn for inputs of other specs; or a task that does."""
         return attrs
 
-    def expand(self, node: Node, inputs: Sequence[Node], path: str) -> list[Node] | None:
-        """Return the outputs of `node` laid out on `inputs` without its bodies, or None."""
+    def replaceable(self, attrs: dict[str, Any]) -> tuple[str, ...]:
+        """Return the attrs that are bodies others may stand for, of the same inputs and values."""
+        return tuple([key for key, value in attrs.items() if type(value).__name__ == "Graph"])
+
+    def expand(
+        self, attrs: dict[str, Any], inputs: Sequence[Node], path: str, factor: int | None
+    ) -> list[Node] | None:
+        """Return the outputs on `inputs` laid out, what is in a body named after `path`, or None.
+
+        Without a `factor`, no body is left. With one, what repeats a body more often than that
+        repeats so many copies of it instead. None: this cannot be done, or changes nothing.
+        """
         return None
 
     def ports(self, attrs: dict[str, Any]) -> tuple[tuple[Port, ...], tuple[Exit, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from autograd.errors import GraphError, ShapeError
 from autograd.graph import Graph
-from autograd.node import OPS, Node, constant
+from autograd.node import Node
 from autograd.op import Exit, Op, Port, register
 from autograd.spec import UNKNOWN, Array, Spec
 from autograd.trampoline import Task, trampoline
@@ -109,39 +109,16 @@ class Loop(Op):
 
         return batched_loop(batched, xs, attrs)
 
-    def expand(self, node: Node, inputs: Sequence[Node], path: str) -> list[Node] | None:
-        """Lay the loop out: one copy of the body a step, named `path[t].name`."""
-        attrs = node.attrs
-        if attrs.get("until") or attrs.get("counted"):
-            return None
-        body: Graph = attrs["body"]
-        shared, states, sequences = ports_of(attrs).split(inputs)
-        names = ports_of(attrs).split(list(body.inputs))[2]
-        order = order_of(sequences, attrs)
-        lines = [
-            _Line(x, lag, len(order), attrs["reverse"])
-            for x, lag in zip(states, lags_of(attrs), strict=True)
-        ]
-        rows: list[list[Node]] = []
-        for t in order:
-            prefix = f"{path}[{t}]."
-            slices = [xs[t].named(prefix + name) for xs, name in zip(sequences, names, strict=True)]
-            before = [line.read(t) for line in lines]
-            outputs = body.inline([*shared, *before, *slices], prefix)
-            for line, value in zip(lines, outputs, strict=False):
-                line.values[t] = value
-            rows.append(outputs[len(lines) :])
-        if attrs["reverse"]:
-            rows.reverse()
-        stacked = []
-        for i, (name, out) in enumerate(list(body.outputs.items())[len(lines) :]):
-            if rows:
-                stacked.append(OPS["stack"](*[row[i] for row in rows], axis=0))
-            else:
-                stacked.append(_no_steps(out.spec))
-            if stacked[-1].name is None:
-                stacked[-1].named(f"{path}.{name}")
-        return [*[line.final() for line in lines], *stacked]
+    def replaceable(self, attrs: dict[str, Any]) -> tuple[str, ...]:
+        """A ragged loop's body is drawn again for fewer rows, so it stays as it was drawn."""
+        return () if attrs.get("rows") else ("body",)
+
+    def expand(
+        self, attrs: dict[str, Any], inputs: Sequence[Node], path: str, factor: int | None
+    ) -> list[Node] | None:
+        from loops.unroll import expand_loop
+
+        return expand_loop(attrs, inputs, path, factor)
 
     def bodies(self, attrs: dict[str, Any]) -> tuple[Graph, ...]:
         return (attrs["body"],)
@@ -282,32 +259,6 @@ def _length(
 
 def _stacked(length: Any, spec: Spec) -> str:
     return f"{spec.dtype.name}[{', '.join(map(str, (length, *spec.shape)))}]"
-
-
-def _no_steps(spec: Spec) -> Node:
-    return constant(np.empty((0, *spec.shape), spec.dtype))
-
-
-class _Line:
-    """A state of a loop being laid out: its values by step, initial ones included."""
-
-    def __init__(self, init: Node, lag: int, steps: int, reverse: bool) -> None:
-        self.lag = lag
-        self.reverse = reverse
-        self.steps = steps
-        first = steps if reverse else -lag
-        self.values = {first + j: init[j] for j in range(lag)} if lag > 1 else {first: init}
-
-    def read(self, t: int) -> Node:
-        return self.values[t + self.lag if self.reverse else t - self.lag]
-
-    def final(self) -> Node:
-        first = 0 if self.reverse else self.steps - self.lag
-        last = [self.values[first + j] for j in range(self.lag)]
-        if self.lag == 1:
-            return last[0]
-        stacked: Node = OPS["stack"](*last, axis=0)
-        return stacked
 
 
 class LoopNode(Node):
