@@ -248,11 +248,10 @@ def unpad_sequence(xs: Any, lengths: Any) -> list[Any]:
 
     Their shapes depend on `lengths`, which must be known: a virtual one is a GraphError.
     """
-    node = ag.tensor(lengths) if isinstance(xs, Node) else lengths
-    checked = row_lengths(node, ag.tensor(xs), "unpad_sequence")
+    checked = row_lengths(lengths, ag.tensor(xs), "unpad_sequence")
     if checked.virtual:
         raise GraphError(
-            f"unpad_sequence: {describe(checked)} is virtual, so how many steps each row keeps is "
-            "not known; give lengths as an array, or unpad what the graph's run returns"
+            f"unpad_sequence: {describe(ag.tensor(lengths))} is virtual, so how many steps each "
+            "row keeps is not known; give an array, or unpad what the graph's run returns"
         )
     return [xs[:n, b] for b, n in enumerate(checked.value.tolist())]

@@ -2,8 +2,8 @@
 
 With `lengths` they are sequences (T, B, ...), time first, of which row b has `lengths[b]` steps:
 the loss is reduced over these only, and 0 in the padding if it is not reduced. "mean" counts
-valid steps, and is 0 if there is none. What lies in the padding, NaN included, reaches no value and no
-gradient. (`lengths` may be a mask (T, B) as well: see `loops.valid_mask`.)
+valid steps, and is 0 if there is none. What lies in the padding, NaN included, reaches no value
+and no gradient. (`lengths` may be a mask (T, B) as well: see `loops.valid_mask`.)
 """
 
 from __future__ import annotations
