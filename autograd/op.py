@@ -16,6 +16,11 @@ from autograd.spec import Spec
 if TYPE_CHECKING:
     from autograd.graph import Graph
 
+DIVISION, FUNCTION = 4, 8
+"""What a division or square root, and what a function such as exp or tanh, counts in flops. An
+addition, a multiplication or a comparison is 1: the weights of the Livermore kernels (McMahon 1986,
+"The Livermore Fortran kernels", UCRL-53745). How long they take on a machine is another matter."""
+
 Rule = Callable[..., Any]
 """The gradient of one input: `rule(g, y, *xs, **attrs)`, written in ops, `None` for no gradient."""
 
@@ -34,6 +39,18 @@ class Port:
     """Position in `node.bodies`."""
     fed_by: int | None = None
     """For a state: position of the body output that becomes its value in the next step."""
+
+
+@dataclass(frozen=True)
+class Trips:
+    """How often the bodies of a node run each time the node does."""
+
+    count: int | None
+    """None where only the data decide."""
+    exact: bool = True
+    """False where `count` is the most there can be."""
+    one_of: bool = False
+    """True where one of several bodies runs, and the others do not."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,8 @@ class Op:
     """False for an op that runs code of the user's, which no graph file can hold."""
     free: ClassVar[bool] = False
     """True for an op that only looks at its input in another way (NumPy's views)."""
+    weight: int = 1
+    """How many flops one element of the result takes, for ops without a `flops` of their own."""
     node_type: ClassVar[type[Node]] = Node
 
     def __init__(self, name: str) -> None:
@@ -141,6 +160,33 @@ class Op:
         repeats so many copies of it instead. None: this cannot be done, or changes nothing.
         """
         return None
+
+    def flops(self, inputs: Sequence[Spec], output: Any, attrs: dict[str, Any]) -> int:
+        """Return how many floating point operations one application of an op without body counts.
+
+        `output` is a spec, or a tuple of several. The convention: a multiplication and an addition
+        are 2, so a matrix product of (m, k) and (k, n) is 2mnk. What works element by element is 1
+        for each element of the result (a division 4, a function such as tanh 8: see `FUNCTION`); a
+        reduction 1 for each element it reads. What only moves or looks at elements is 0. Integers
+        and bools count as floats do.
+        """
+        if self.free or not self.weight:
+            return 0
+        specs = output if type(output) is tuple else (output,)
+        elements: int = sum(spec.size for spec in specs)
+        return self.weight * elements
+
+    def trips(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Trips:
+        """Return how often the bodies run, for inputs of these specs."""
+        return Trips(1)
+
+    def saved(self, attrs: dict[str, Any], needs: Sequence[bool], given: Sequence[bool]) -> Any:
+        """Return what the gradient of an op with bodies saves each time a body runs; or a task.
+
+        `needs` says which inputs are differentiated, `given` for which outputs a gradient comes in.
+        The result is a list of (name, spec); outputs that are there anyway are left out.
+        """
+        return []
 
     def ports(self, attrs: dict[str, Any]) -> tuple[tuple[Port, ...], tuple[Exit, ...]]:
         """Return how inputs reach the bodies and how body outputs leave them."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from autograd.errors import GraphError
-from autograd.op import register
+from autograd.op import FUNCTION, register
 from autograd.ops.comparison import where
 from autograd.ops.elementwise import Elementwise, elementwise
 from autograd.ops.erf import bell, erfc, erfc_array
@@ -29,6 +29,7 @@ sigmoid = elementwise(
     _sigmoid,
     lambda g, y, x: g * y * (1 - y),
     doc="1 / (1 + exp(-x)), in (0, 1); exact in the lower tail too",
+    weight=FUNCTION,
 )
 
 
@@ -42,6 +43,7 @@ softplus = elementwise(
     _softplus,
     lambda g, y, x: g * sigmoid(x),
     doc="log(1 + exp(x)), a smooth relu",
+    weight=FUNCTION,
 )
 
 
@@ -77,7 +79,12 @@ def _elu(x: Array, *, alpha: float) -> Any:
 
 
 _elu_op = register(
-    Elementwise("elu", _elu, (lambda g, y, x, alpha: where(x > 0, g, g * (y + alpha)),))
+    Elementwise(
+        "elu",
+        _elu,
+        (lambda g, y, x, alpha: where(x > 0, g, g * (y + alpha)),),
+        weight=FUNCTION,
+    )
 )
 
 
@@ -118,7 +125,7 @@ def _gelu_slope(g: Any, y: Any, x: Any, approximate: bool) -> Any:
     return g * (0.5 * erfc(x * -sqrt(0.5)) + x * bell(x, sqrt(2)) * (1 / sqrt(2 * pi)))
 
 
-_gelu_op = register(Elementwise("gelu", _gelu, (_gelu_slope,)))
+_gelu_op = register(Elementwise("gelu", _gelu, (_gelu_slope,), weight=FUNCTION))
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:

@@ -29,6 +29,7 @@ def _need_matrices(x: Any, name: str) -> None:
 class Diagonal(Op):
     """The elements `[..., i, i + offset]`, along a new last axis."""
 
+    weight = 0
     vjps = (
         lambda g, y, x, offset: _embed_diagonal(
             g, offset=offset, rows=x.shape[-2], columns=x.shape[-1]
@@ -53,6 +54,7 @@ _diagonal = register(Diagonal("diagonal"))
 class EmbedDiagonal(Op):
     """Matrices of zeros with a diagonal: the adjoint of `diagonal`."""
 
+    weight = 0
     vjps = (lambda g, y, d, offset, rows, columns: _diagonal(g, offset=offset),)
 
     def forward(self, d: Array, *, offset: int, rows: int, columns: int) -> Array:
@@ -105,6 +107,8 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 class Triangle(Op):
     """The elements on one side of diagonal `k` and on it, zeros elsewhere."""
+
+    weight = 0
 
     def __init__(self, name: str, compute: Callable[..., Array]) -> None:
         super().__init__(name)

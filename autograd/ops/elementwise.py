@@ -15,7 +15,7 @@ import numpy as np
 
 from autograd.errors import DTypeError, ShapeError
 from autograd.node import OPS, Node
-from autograd.op import Op, Rule, register
+from autograd.op import DIVISION, FUNCTION, Op, Rule, register
 from autograd.spec import Spec
 
 
@@ -24,8 +24,16 @@ class Elementwise(Op):
 
     broadcasts = True
 
-    def __init__(self, name: str, forward: Any, vjps: tuple[Rule | None, ...] = (), doc: str = ""):
+    def __init__(
+        self,
+        name: str,
+        forward: Any,
+        vjps: tuple[Rule | None, ...] = (),
+        doc: str = "",
+        weight: int = 1,
+    ) -> None:
         super().__init__(name)
+        self.weight = weight
         self.forward = forward  # type: ignore[method-assign]
         self.vjps = vjps  # type: ignore[misc]
         self.__doc__ = doc
@@ -87,9 +95,14 @@ def align(batched: Sequence[bool], xs: Sequence[Any]) -> list[Any]:
     ]
 
 
-def elementwise(name: str, forward: Any, *vjps: Rule | None, doc: str) -> Elementwise:
-    """Register and return an elementwise op with one gradient rule an input."""
-    return register(Elementwise(name, forward, vjps, doc))
+def elementwise(
+    name: str, forward: Any, *vjps: Rule | None, doc: str, weight: int = 1
+) -> Elementwise:
+    """Register and return an elementwise op with one gradient rule an input.
+
+    `weight` is what it counts for each element: see `Op.flops`.
+    """
+    return register(Elementwise(name, forward, vjps, doc, weight))
 
 
 # Arithmetic.
@@ -122,6 +135,7 @@ divide = elementwise(
     lambda g, y, a, b: g / b,
     lambda g, y, a, b: -g * y / b,
     doc="a / b; integers divide to float64",
+    weight=DIVISION,
 )
 floor_divide = elementwise(
     "floor_divide",
@@ -129,6 +143,7 @@ floor_divide = elementwise(
     None,
     None,
     doc="floor(a / b), a step function: its gradient is zero",
+    weight=DIVISION,
 )
 remainder = elementwise(
     "remainder",
@@ -136,12 +151,14 @@ remainder = elementwise(
     lambda g, y, a, b: g,
     lambda g, y, a, b: -g * floor_divide(a, b),
     doc="a - b * floor(a / b): Python's a % b, with the sign of b",
+    weight=DIVISION,
 )
 reciprocal = elementwise(
     "reciprocal",
     lambda x: np.true_divide(1, x),
     lambda g, y, x: -g * y * y,
     doc="1 / x; integers divide to float64 (NumPy's own reciprocal rounds them to 0)",
+    weight=DIVISION,
 )
 square = elementwise("square", np.square, lambda g, y, x: 2 * g * x, doc="x * x")
 sqrt = elementwise(
@@ -149,6 +166,7 @@ sqrt = elementwise(
     np.sqrt,
     lambda g, y, x: 0.5 * g / y,
     doc="The square root of x; its gradient at 0 is infinite",
+    weight=DIVISION,
 )
 
 
@@ -184,14 +202,19 @@ power = elementwise(
     _power_base,
     _power_exponent,
     doc="a ** b. With a < 0 it has no derivative in b: NaN",
+    weight=FUNCTION,
 )
 
 
 # Links.
 
 identity = elementwise(
-    "identity", lambda x: x, lambda g, y, x: g, doc="x itself, as a node of its own"
+    "identity", lambda x: x, lambda g, y, x: g, doc="x itself, as a node of its own", weight=0
 )
 stop_gradient = elementwise(
-    "stop_gradient", lambda x: x, None, doc="x, as a value through which no gradient flows"
+    "stop_gradient",
+    lambda x: x,
+    None,
+    doc="x, as a value through which no gradient flows",
+    weight=0,
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from autograd.op import FUNCTION
 from autograd.ops.elementwise import elementwise
 from autograd.ops.explog import exp
 from autograd.ops.piecewise import clip
@@ -89,10 +90,12 @@ erf = elementwise(
     erf_array,
     lambda g, y, x: g * bell(x, 1.0) * (2 / sqrt(pi)),
     doc="The error function 2/sqrt(pi) * integral of exp(-t*t) from 0 to x",
+    weight=FUNCTION,
 )
 erfc = elementwise(
     "erfc",
     erfc_array,
     lambda g, y, x: g * bell(x, 1.0) * (-2 / sqrt(pi)),
     doc="1 - erf(x), exact for large x too",
+    weight=FUNCTION,
 )

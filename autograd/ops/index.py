@@ -53,6 +53,8 @@ def _sliced(shape: Shape, key: Basic) -> Shape:
 class Slice(Op):
     """`x[key]` for basic keys. Its gradient is `Placed`: slices are added up all at once."""
 
+    weight = 0
+
     def forward(self, x: Array, *, key: Basic) -> Any:
         return x[decoded(key)]
 
@@ -94,6 +96,9 @@ class Place(Op):
         keys = tuple((WHOLE, *key) for key in keys)
         return self(*full, keys=keys, shape=(full[0].shape[0], *shape))
 
+    def flops(self, inputs: Sequence[Spec], output: Any, attrs: dict[str, Any]) -> int:
+        return sum(spec.size for spec in inputs)
+
 
 place = register(Place("place"))
 
@@ -101,6 +106,7 @@ place = register(Place("place"))
 class SliceSet(Op):
     """`x` with `v` in place of `x[key]`."""
 
+    weight = 0
     vjps = (
         lambda g, y, x, v, key: slice_set(g, np.zeros(v.shape, v.dtype), key=key),
         lambda g, y, x, v, key: slice_(g, key=key),
@@ -193,6 +199,8 @@ def _misfit(shape: Shape, indices: Sequence[Array], axes: Axes, error: IndexErro
 class Gather(Op):
     """`x` at integer arrays that index `axes`; their common axes begin at `at` in the result."""
 
+    weight = 0
+
     def forward(self, x: Array, *indices: Array, axes: Axes, at: int) -> Any:
         key, natural = _fancy(x.ndim, axes, indices)
         try:
@@ -269,6 +277,9 @@ class Scatter(Op):
         v = moveaxis(v, range(at + 1, at + 1 + count), range(1, 1 + count))
         return self(v, counter, *full, axes=(0, *later), at=0, shape=(n, *shape))
 
+    def flops(self, inputs: Sequence[Spec], output: Any, attrs: dict[str, Any]) -> int:
+        return inputs[0].size
+
 
 scatter = register(Scatter("scatter"))
 
@@ -301,6 +312,8 @@ def _sum_rows(rows: Array, targets: Array, count: int) -> Array:
 
 class ScatterSet(Op):
     """`x` with `v` in place of what `gather` would read. The last of several to one place stays."""
+
+    weight = 0
 
     def forward(self, x: Array, v: Array, *indices: Array, axes: Axes, at: int) -> Array:
         out = x.copy()

@@ -27,6 +27,8 @@ from autograd.spec import Array, Spec
 class Concat(Op):
     """Arrays joined along `axis`; the other axes are equally long. Its gradient is `split`."""
 
+    weight = 0
+
     def forward(self, *xs: Array, axis: int) -> Array:
         return np.concatenate(xs, axis)
 
@@ -69,6 +71,7 @@ def concat(xs: Sequence[Any], axis: int | None = 0) -> Any:
 class Split(Op):
     """The parts of lengths `sizes` along `axis`, each an output. Its gradient is `concat`."""
 
+    weight = 0
     multiple = True
 
     def forward(self, x: Array, *, sizes: tuple[int, ...], axis: int) -> tuple[Array, ...]:
@@ -143,6 +146,7 @@ def sections_of(x: Any, sections: Any, axis: int) -> Any:
 class Pad(Op):
     """`widths[i]` = (before, after) elements of `value` added along axis `i`."""
 
+    weight = 0
     vjps = (
         lambda g, y, x, widths, value: slice_(
             g,

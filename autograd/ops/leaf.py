@@ -11,6 +11,8 @@ from autograd.spec import Spec
 class LeafOp(Op):
     """Stands at the beginning of a graph: an input, a parameter or a constant."""
 
+    weight = 0
+
 
 input = register(LeafOp("input"))
 parameter = register(LeafOp("parameter"))
@@ -19,6 +21,8 @@ constant = register(LeafOp("constant"))
 
 class Item(Op):
     """Output `index` of a node with several outputs. The gradient walk knows it by name."""
+
+    weight = 0
 
     def forward(self, values: tuple[Any, ...], *, index: int) -> Any:
         return values[index]

@@ -15,6 +15,7 @@ from autograd.spec import Array, Spec
 class Positions(Op):
     """0, 1, ..., n - 1 along `axis` of x, which has n elements there. Only its length is read."""
 
+    weight = 0
     vjps = (None,)
 
     def forward(self, x: Array, *, axis: int) -> Array:

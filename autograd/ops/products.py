@@ -85,6 +85,9 @@ class MatMul(Op):
             y = squeeze(y, -2)
         return squeeze(y, -1) if vector_b else y
 
+    def flops(self, inputs: Sequence[Spec], output: Any, attrs: dict[str, Any]) -> int:
+        return 2 * int(output.size) * inputs[0].shape[-1]
+
 
 def stack_shape(name: str, a: Spec, b: Spec) -> tuple[int, ...]:
     """Return the common shape of the leading axes of two stacks of matrices."""

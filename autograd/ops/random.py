@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, tensor
-from autograd.op import Op, register
+from autograd.op import FUNCTION, Op, register
 from autograd.ops.shape import checked_lengths, full_batch, reshape
 from autograd.spec import Array, Spec, checked_dtype
 
@@ -52,6 +52,8 @@ def _check_key(name: str, key: Spec | Array) -> None:
 class RandomSplit(Op):
     """New, independent keys of each key."""
 
+    weight = FUNCTION
+
     vjps = (None,)
 
     def forward(self, key: Array, *, count: int) -> Array:
@@ -70,6 +72,8 @@ class RandomSplit(Op):
 
 class RandomFoldIn(Op):
     """A new key of a key and a whole number; keys and numbers broadcast."""
+
+    weight = FUNCTION
 
     vjps = (None, None)
 
@@ -108,13 +112,19 @@ def _ones(count: int) -> Shape:
 
 
 class Draw(Op):
-    """An array of `shape` for each key, made of its bits by `of_bits`."""
+    """An array of `shape` for each key, made of its bits by `of_bits`.
+
+    The bits of a number count as one function, and what makes a normal number of them as another.
+    """
 
     vjps = (None,)
 
-    def __init__(self, name: str, of_bits: Callable[[Array, int, np.dtype[Any]], Array]) -> None:
+    def __init__(
+        self, name: str, of_bits: Callable[[Array, int, np.dtype[Any]], Array], weight: int
+    ) -> None:
         super().__init__(name)
         self.of_bits = of_bits
+        self.weight = weight
 
     def forward(self, key: Array, *, shape: Shape, dtype: str) -> Array:
         _check_key(self.name, key)
@@ -155,8 +165,8 @@ def _normal_of_bits(key: Array, size: int, dtype: np.dtype[Any]) -> Array:
 
 _split = register(RandomSplit("random_split"))
 _fold_in = register(RandomFoldIn("random_fold_in"))
-_uniform = register(Draw("random_uniform", _uniform_of_bits))
-_normal = register(Draw("random_normal", _normal_of_bits))
+_uniform = register(Draw("random_uniform", _uniform_of_bits, FUNCTION))
+_normal = register(Draw("random_normal", _normal_of_bits, 2 * FUNCTION))
 
 
 def key(seed: int) -> Node:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from autograd.errors import GraphError, ShapeError
-from autograd.op import Op, register
+from autograd.op import DIVISION, Op, register
 from autograd.ops.comparison import equal, where
 from autograd.ops.elementwise import sqrt, square
 from autograd.ops.piecewise import abs
@@ -32,6 +32,8 @@ class Reduction(Op):
 
     of_nothing: ClassVar[bool] = True
     """Whether the op has a result for no elements at all."""
+    finish: ClassVar[int] = 0
+    """How many flops each element of the result takes besides."""
 
     def infer(self, x: Spec, *, axis: Axes, keepdims: bool) -> Spec:
         checked_axes(axis, x.ndim)
@@ -48,6 +50,10 @@ class Reduction(Op):
 
     def batch(self, batched: Sequence[bool], x: Any, *, axis: Axes, keepdims: bool) -> Any:
         return self(x, axis=tuple(a + 1 for a in axis), keepdims=keepdims)
+
+    def flops(self, inputs: Sequence[Spec], output: Any, attrs: dict[str, Any]) -> int:
+        """Return 1 for each element read; `weight` and `finish` of those that compute more."""
+        return self.weight * inputs[0].size + self.finish * int(output.size)
 
 
 def restored(reduced: Any, x: Any, axis: Axes) -> Any:
@@ -86,6 +92,8 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 class Mean(Reduction):
     """The mean over axes. (One op, not sum / n: a graph that is resized divides by its new n.)"""
 
+    finish = DIVISION
+
     vjps = (
         lambda g, y, x, axis, keepdims: broadcast_to(
             restored(g, x, axis) / product(x.shape[a] for a in axis), x.shape
@@ -107,6 +115,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 class Count(Op):
     """How many elements lie along axes, in the dtype of a mean over them; for `var` and `std`."""
 
+    weight = 0
     vjps = (None,)
 
     def forward(self, x: Array, *, axis: Axes) -> Array:
@@ -162,6 +171,9 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 class Norm(Reduction):
     """The Euclidean length over axes, scaled so that no square overflows; gradient 0 at 0."""
+
+    weight = 4 + DIVISION  # absolute value, maximum, scaling, square, sum
+    finish = 1 + DIVISION
 
     @np.errstate(under="ignore")  # squares that vanish beside the largest
     def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:

@@ -156,6 +156,9 @@ class SumTo(Op):
         kept = self(x, shape=(n, *(1,) * extra, *shape))
         return _reshape(kept, shape=(n, *shape))
 
+    def flops(self, inputs: Sequence[Spec], output: Any, attrs: dict[str, Any]) -> int:
+        return inputs[0].size if inputs[0].size != output.size else 0
+
 
 sum_to = register(SumTo("sum_to"))
 
@@ -294,6 +297,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 class Flip(Op):
     """Elements in the opposite order along `axes`."""
 
+    weight = 0
     vjps = (lambda g, y, x, axes: _flip(g, axes=axes),)
 
     def forward(self, x: Array, *, axes: Axes) -> Array:
@@ -320,6 +324,7 @@ def flip(x: Any, axis: Any = None) -> Any:
 class Roll(Op):
     """Elements moved on by `shift[i]` places along `axes[i]`, those past the end to the front."""
 
+    weight = 0
     vjps = (lambda g, y, x, shift, axes: _roll(g, shift=tuple(-s for s in shift), axes=axes),)
 
     def forward(self, x: Array, *, shift: tuple[int, ...], axes: Axes) -> Array:
@@ -361,6 +366,8 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
 class Stack(Op):
     """Arrays of one shape joined along a new axis."""
 
+    weight = 0
+
     def forward(self, *xs: Array, axis: int) -> Array:
         return np.stack(xs, axis)
 
@@ -396,6 +403,7 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 class Unstack(Op):
     """The slices along an axis, each an output: the adjoint of `stack`."""
 
+    weight = 0
     multiple = True
 
     def forward(self, x: Array, *, axis: int) -> tuple[Array, ...]:
@@ -432,6 +440,7 @@ def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
 class AsType(Op):
     """Conversion to another dtype. To integers and bools no gradient passes."""
 
+    weight = 0
     vjps = (lambda g, y, x, dtype: astype(g, x.dtype),)
 
     def forward(self, x: Array, *, dtype: str) -> Array:

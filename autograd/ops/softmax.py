@@ -7,11 +7,12 @@ gradient 0, its softmax and log_softmax are NaN (0 divided by 0), as in PyTorch 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from autograd.op import Op, register
+from autograd.op import DIVISION, FUNCTION, Op, register
 from autograd.ops.explog import exp_difference
 from autograd.ops.reduce import Axes, Reduction, _sum, normalized, restored
 from autograd.ops.shape import checked_axes
@@ -38,6 +39,9 @@ def _log_sum(shifted: Array, axis: Axes) -> Any:
 class LogSumExp(Reduction):
     """log(sum(exp(x))) over axes; of nothing: -inf."""
 
+    weight = 3 + FUNCTION  # maximum, difference, exp, sum
+    finish = 1 + FUNCTION
+
     @np.errstate(under="ignore", divide="ignore")
     def forward(self, x: Array, *, axis: Axes, keepdims: bool) -> Any:
         x = x if x.dtype.kind == "f" else x.astype(np.float64)
@@ -62,6 +66,8 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 class Softmax(Op):
     """exp(x) / sum(exp(x)) over axes."""
 
+    weight = 3 + FUNCTION + DIVISION  # maximum, difference, exp, sum, quotient
+
     vjps = (lambda g, y, x, axis: y * (g - _sum(g * y, axis=axis, keepdims=True)),)
 
     @np.errstate(under="ignore", invalid="ignore")  # invalid: inf - inf, whose answer is NaN
@@ -80,12 +86,19 @@ class Softmax(Op):
 class LogSoftmax(Softmax):
     """log(softmax(x)) over axes, exact where softmax is 0."""
 
+    weight = 4 + FUNCTION  # maximum, difference, exp, sum, difference; a log a row on top
+
     vjps = (lambda g, y, x, axis: g - softmax(x, axis) * _sum(g, axis=axis, keepdims=True),)
 
     @np.errstate(under="ignore", invalid="ignore", divide="ignore")
     def forward(self, x: Array, *, axis: Axes) -> Any:
         shifted = x - _shift(x, axis)
         return shifted - _log_sum(shifted, axis)
+
+    def flops(self, inputs: Sequence[Spec], output: Any, attrs: dict[str, Any]) -> int:
+        (x,) = inputs
+        rows = prod(n for a, n in enumerate(x.shape) if a not in attrs["axis"])
+        return self.weight * x.size + FUNCTION * rows
 
 
 _softmax = register(Softmax("softmax"))
