@@ -134,7 +134,7 @@ def check(body, start, second_order=True):
                 assert_same(a, b, 1e-11)
 
 
-WAYS = ({},)
+WAYS = ({}, {"ragged": "mask"})
 
 index = st.integers(0, 9)
 bodies = st.builds(
@@ -171,6 +171,62 @@ def test_rows_together_are_rows_alone(body, start):
 @given(bodies, starts(3))
 def test_rows_together_are_rows_alone_to_order_two(body, start):
     check(body, start)
+
+
+# Sentences of documents: a ragged loop in a ragged loop.
+
+SENTENCES, WORDS = np.array([2, 3, 0, 1]), np.array([[4, 0, 2, 1], [1, 2, 3, 4], [3, 3, 0, 0]])
+
+
+def documents(xs, u, reverse):
+    """Return one state a document, from `xs` of shape (sentences, documents, words, features)."""
+    with LoopNode("document", lengths=SENTENCES, reverse=reverse) as outer:
+        x, words = outer.each(xs), outer.each(WORDS)
+        before = outer.branch("d", ag.zeros((ROWS, WIDTH)))
+        with LoopNode("sentence", lengths=words, reverse=reverse) as inner:
+            h = inner.branch("h", before)
+            after = ag.tanh(inner.each(ag.swapaxes(x, 0, 1)) @ u + h)
+            inner.feed(h, after)
+            hs = inner.collect(after)
+        outer.feed(before, ag.tanh(inner.final(h) * 0.9 + hs.sum(axis=0) * 0.1))
+    return outer.final(before)
+
+
+def documents_alone(xs, u, reverse):
+    def steps(count):
+        return reversed(range(count)) if reverse else range(count)
+
+    rows = []
+    for b in range(ROWS):
+        d = ag.zeros(WIDTH)
+        for s in steps(SENTENCES[b]):
+            h, total = d, 0.0
+            for t in steps(WORDS[s, b]):
+                h = ag.tanh(xs[s, b, t] @ u + h)
+                total = total + h
+            d = ag.tanh(h * 0.9 + total * 0.1)
+        rows.append(d)
+    return ag.stack(rows)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_ragged_inside_ragged(reverse, tmp_path):
+    random = np.random.default_rng(0)
+    start = random.normal(size=(3, ROWS, 4, WIDTH)), random.normal(size=(WIDTH, WIDTH))
+    together = lambda xs, u: (documents(xs, u, reverse) ** 2).sum()  # noqa: E731
+    alone = lambda xs, u: (documents_alone(xs, u, reverse) ** 2).sum()  # noqa: E731
+    slopes = ag.grad(alone, (0, 1))(*start)
+    graph = ag.trace(together, *start).grad(wrt=["xs", "u"])
+    graph.save(tmp_path / "graph.json")
+    for each in (graph, ag.Graph.load(tmp_path / "graph.json")):
+        found = each.run(xs=start[0], u=start[1])
+        assert_same(found["grad_xs"], slopes[0], 1e-12)
+        assert_same(found["grad_u"], slopes[1], 1e-12)
+    directions = tuple(map(np.cos, start))
+    for a, b in zip(
+        ag.hvp(together, start, directions), ag.hvp(alone, start, directions), strict=True
+    ):
+        assert_same(a, b, 1e-11)
 
 
 # Planted faults.
