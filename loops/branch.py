@@ -11,7 +11,7 @@ from autograd.execute.reference import steps
 from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, unique_name
 from autograd.node import Node, draw_input, seen_from, tensor
-from autograd.op import Exit, Op, Port, register
+from autograd.op import Exit, Op, Port, Trips, register
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
 from autograd.trampoline import Task, trampoline
@@ -89,6 +89,9 @@ class Branch(Op):
             entries += [Port("operand", i + 1, i, number) for i in range(len(body.inputs))]
             exits += [Exit("result", i, i, number) for i in range(len(body.outputs))]
         return tuple(entries), tuple(exits)
+
+    def trips(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Trips:
+        return Trips(1, one_of=True)
 
     def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {}

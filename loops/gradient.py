@@ -65,7 +65,7 @@ def loop_gradient(
     """Return the gradients of a loop's inputs; a task, so that loops may nest to any depth."""
     ports = ports_of(attrs)
     given = tuple(part is not None for part in g)
-    counts = "until" if attrs.get("until") else "counted" if attrs.get("counted") else ""
+    counts = _counts(attrs)
     plan = yield planned(attrs["body"], ports, tuple(needs), given, counts)
     if plan is None:
         return [None] * len(needs)
@@ -125,6 +125,21 @@ def loop_gradient(
     for i in plan.slices:
         results[ports.shared + ports.states + i] = rest.pop(0)
     return [result if need else None for result, need in zip(results, needs, strict=True)]
+
+
+def saved_by(attrs: dict[str, Any], needs: Sequence[bool], given: Sequence[bool]) -> Task:
+    """Return (name, spec) of what a loop's gradient saves each step: residuals no output has."""
+    body: Graph = attrs["body"]
+    plan = yield planned(body, ports_of(attrs), tuple(needs), tuple(given), _counts(attrs))
+    if plan is None or plan.saving is None:
+        return []
+    extra = list(plan.saving.outputs.values())[len(body.outputs) :]
+    return [(plan.saving.names[x], x.spec) for x in extra]
+
+
+def _counts(attrs: dict[str, Any]) -> str:
+    """Return what the gradient loop counts its steps by: see `planned`."""
+    return "until" if attrs.get("until") else "counted" if attrs.get("counted") else ""
 
 
 def _ragged(

@@ -13,7 +13,7 @@ import numpy as np
 from autograd.errors import GraphError, ShapeError
 from autograd.graph import Graph
 from autograd.node import Node
-from autograd.op import Exit, Op, Port, register
+from autograd.op import Exit, Op, Port, Trips, register
 from autograd.spec import UNKNOWN, Array, Spec
 from autograd.trampoline import Task, trampoline
 from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, ports_of
@@ -138,6 +138,17 @@ class Loop(Op):
 
     def output_name(self, attrs: dict[str, Any], index: int) -> str:
         return str(list(attrs["body"].outputs)[index])
+
+    def trips(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Trips:
+        sequences = ports_of(attrs).split(specs)[2]
+        length = sequences[0].shape[0] if sequences else attrs["length"]
+        exact = not (attrs.get("until") or attrs.get("counted"))
+        return Trips(None if length is UNKNOWN else length, exact)
+
+    def saved(self, attrs: dict[str, Any], needs: Sequence[bool], given: Sequence[bool]) -> Task:
+        from loops.gradient import saved_by
+
+        return saved_by(attrs, needs, given)
 
     def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
         shown: dict[str, Any] = {}
