@@ -188,6 +188,14 @@ class Op:
         """
         return []
 
+    def working(
+        self, inputs: Sequence[Spec], outputs: Sequence[Spec], attrs: dict[str, Any]
+    ) -> Any:
+        """Return the bytes a run takes for a while beside inputs and outputs; or a task."""
+        from autograd.execute.footprint import scratch
+
+        return scratch(self.name, inputs, outputs)
+
     def ports(self, attrs: dict[str, Any]) -> tuple[tuple[Port, ...], tuple[Exit, ...]]:
         """Return how inputs reach the bodies and how body outputs leave them."""
         return (), ()
