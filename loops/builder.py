@@ -28,7 +28,9 @@ def start(
     length: int | None,
     reverse: bool,
     bound: int | None,
+    truncate: int | None,
     lengths: Any,
+    ragged: str,
 ) -> None:
     """Make `node` a loop about to be drawn: virtual, without inputs yet."""
     node.op = OPS["loop"]
@@ -40,7 +42,7 @@ def start(
     node.name = name
     node.line = user_line()
     node._value = node._spec = None
-    node._builder = Builder(name, length, reverse, bound, lengths)
+    node._builder = Builder(name, length, reverse, bound, truncate, lengths, ragged)
 
 
 class Builder:
@@ -52,7 +54,9 @@ class Builder:
         length: int | None,
         reverse: bool,
         bound: int | None = None,
+        truncate: int | None = None,
         lengths: Any = None,
+        ragged: str = "shrink",
     ) -> None:
         for what, number in (("length", length), ("bound", bound)):
             if number is not None and (type(number) is not int or not 0 <= number <= MAX_LENGTH):
@@ -65,13 +69,29 @@ class Builder:
                 f"loop '{name}' has a bound, which is for loops that until() stops, and a length; "
                 "give one of them: stopping at the length is no error, at the bound it is"
             )
+        if truncate is not None and (type(truncate) is not int or not 1 <= truncate <= MAX_LENGTH):
+            raise GraphError(
+                f"truncate of loop '{name}' must be a whole number of steps from 1 to "
+                f"{MAX_LENGTH}, but is {truncate!r}; leave it out for gradients through all steps"
+            )
+        if ragged not in ("shrink", "mask"):
+            raise GraphError(
+                f"ragged of loop '{name}' says how rows of different lengths run, 'shrink' (the "
+                f"default) or 'mask', but is {ragged!r}"
+            )
         self.name = name
         self.length = length
         self.reverse = reverse
         self.bound = bound
+        self.truncate = truncate
+        self.block_start: Node | None = None
+        """With truncate: whether the running step begins a block other than the first."""
+        self.truncated: dict[Node, Node] = {}
+        """What branch() returned instead of a port, and the port."""
         self.scope = Scope(name, current_state().scope)
         self.scope.rows = lengths is not None
         self.lengths = None if lengths is None else self._row_lengths(lengths)
+        self.ragged = ragged
         self.going: tuple[Node, Any] | None = None
         """What until() was told: the stop condition, and whether not to run at all."""
         self.counter: Node | None = None
@@ -213,11 +233,28 @@ class Builder:
         port = draw_input(name, outer.spec, self.scope)
         port.line = user_line()
         self.states[port] = outer
-        return port
+        if self.truncate is None or not outer.spec.floating:
+            return port
+        return self._truncated(port, self.truncate)
+
+    def _truncated(self, port: Node, block: int) -> Node:
+        """Return the state `port`, through which no gradient leaves a block of steps."""
+        if self.block_start is None:
+            number = self.index()
+            start = OPS["logical_and"](number % block < 1, number >= block)
+            self.block_start = start.named("block_start")
+        start = self.block_start
+        if start.ndim:  # one a row of a ragged loop, which lies on the first axis of the state
+            start = start[(slice(None), *[None] * (port.ndim - 1))]
+        state: Node = OPS["where"](start, OPS["stop_gradient"](port), port)
+        state.name, state.line = port.name, port.line
+        self.truncated[state] = port
+        return state
 
     def feed(self, branch: Node, value: Any) -> None:
         self._check_open("feed()")
-        name = self._state_name(branch)
+        branch = self._port(branch)
+        name = branch.name or "state"
         if branch in self.fed:
             raise GraphError(f"state '{name}' of loop '{self.name}' is fed twice; feed it once")
         inner = self._inside(value)
@@ -228,12 +265,14 @@ class Builder:
             )
         self.fed[branch] = inner
 
-    def _state_name(self, branch: Any) -> str:
-        if not isinstance(branch, Node) or branch not in self.states:
+    def _port(self, branch: Any) -> Node:
+        """Return the port of the state that branch() returned as `branch`."""
+        port = self.truncated.get(branch, branch) if isinstance(branch, Node) else None
+        if port is None or port not in self.states:
             raise GraphError(
                 f"loop '{self.name}' has no such state; pass what its branch() returned"
             )
-        return branch.name or "state"
+        return port
 
     def collect(self, node: LoopNode, value: Any, name: str | None) -> Node:
         self._check_open("collect()")
@@ -242,7 +281,7 @@ class Builder:
         return self._handle(node, len(self.collected) - 1, name)
 
     def final(self, node: LoopNode, branch: Node) -> Node:
-        self._state_name(branch)
+        branch = self._port(branch)
         if self.state == "open":
             return self._handle(node, branch, None)
         index = _position(self.states, branch)
@@ -422,7 +461,7 @@ class Builder:
         self.fed = {}
         self.collected = []
         self.handles = []
-        self.going = self.lengths = None
+        self.going = self.lengths = self.block_start = None
         self.states = {port: port for port in self.states}
 
 

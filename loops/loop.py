@@ -287,9 +287,15 @@ class LoopNode(Node):
     first. A loop may stop early: see `until`; then `length` is the most steps there can be, and so
     is `bound`, but to reach the bound is an error.
 
+    `truncate=k` cuts backpropagation through time: gradients flow through states within blocks of k
+    steps only, counted from the first step that runs. Values are the same; the gradient is that of
+    running block after block, each from a state that is a constant.
+
     `lengths` (one integer a row of the batch) makes the loop ragged: row b runs `lengths[b]` steps,
     and gets what it would get alone. Slices and states have the rows on their first axis. A row's
-    final state is that after its last step; what is collected is zero beyond it.
+    final state is that after its last step; what is collected is zero beyond it. Rows that are
+    finished leave the batch; with `ragged="mask"` they stay and are masked, as `loops/masked.py`
+    says, which takes longer but can be unrolled and mapped over as any loop.
     """
 
     __slots__ = ("_builder",)
@@ -302,11 +308,13 @@ class LoopNode(Node):
         reverse: bool = False,
         *,
         bound: int | None = None,
+        truncate: int | None = None,
         lengths: Any = None,
+        ragged: str = "shrink",
     ):
         from loops.builder import start
 
-        start(self, name, length, reverse, bound, lengths)
+        start(self, name, length, reverse, bound, truncate, lengths, ragged)
 
     def __enter__(self) -> LoopNode:
         self._builder.open()

@@ -21,18 +21,26 @@ def scan(
     length: int | None = None,
     reverse: bool = False,
     name: str = "scan",
+    *,
+    truncate: int | None = None,
+    lengths: Any = None,
+    ragged: str = "shrink",
 ) -> tuple[Any, Any]:
     """Return `(final carry, stacked outputs)` of `carry, y = fn(carry, x)`, once a slice of `xs`.
 
     `init` and `xs` are arrays or trees of arrays; `y` may be None. `fn` is called once, to draw
     the body of a LoopNode. Without `xs`, `length` says how often to run.
+    `truncate`, `lengths` and `ragged` are those of LoopNode: gradients in blocks of steps, ragged
+    batches. Then row b, axis 1 of `xs` and axis 0 of `init`, runs `lengths[b]` steps.
     """
     states, carry_structure = flatten(init)
     sequences: list[Any] = []
     each_structure = None
     if xs is not None:
         sequences, each_structure = flatten(xs)
-    with LoopNode(name, length, reverse) as node:
+    with LoopNode(
+        name, length, reverse, truncate=truncate, lengths=lengths, ragged=ragged
+    ) as node:
         slices = [node.each(x) for x in sequences]
         before = [node.branch(_state_name(x, i, len(states)), x) for i, x in enumerate(states)]
         x = unflatten(each_structure, slices) if sequences else None
