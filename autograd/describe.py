@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from autograd.errors import LoopGradError
@@ -9,13 +11,15 @@ from autograd.errors import user_line as user_line
 
 if TYPE_CHECKING:
     from autograd.node import Node
+    from autograd.op import Op
+    from autograd.scope import Scope
 
 
 def put_in_front(error: LoopGradError, what: str, behind: str = "") -> None:
     """Put `what` was being done in front of what `error` says, once."""
-    if not getattr(error, "located", False):
+    if not error.located:
         error.args = (f"{what}{error.args[0]}{behind}",)
-        error.located = True  # type: ignore[attr-defined]
+        error.located = True
 
 
 def describe(node: Node) -> str:
@@ -26,3 +30,69 @@ def describe(node: Node) -> str:
     name = f" '{node.name}'" if node.name else ""
     place = f" ({node.line[0]}:{node.line[1]})" if node.line else ""
     return f"{node.op.name}{name} {text}{place}"
+
+
+def locate(error: LoopGradError, op: Op, inputs: Sequence[Node], scope: Scope | None) -> None:
+    """Put the node, its inputs and the user's line in front of what `infer` said."""
+    inside = f" in the body of '{scope.path}'" if scope is not None else ""
+    given = "; ".join(map(describe, inputs))
+    put_in_front(error, f"{op.name}{inside}: ", f". Inputs: {given}")
+
+
+def explain(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], error: Exception) -> None:
+    """Raise what `infer` says of inputs that made `forward` fail, if it objects to them."""
+    if isinstance(error, LoopGradError):
+        locate(error, op, inputs, None)
+        return
+    if not op.portable:  # infer would run the user's code again
+        return
+    try:
+        op.infer(*[x.spec for x in inputs], **attrs)
+    except LoopGradError as explained:
+        locate(explained, op, inputs, None)
+        raise explained from error
+
+
+# Gradients: which node of the forward pass they belong to.
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The node of the forward pass whose gradient rule drew a node."""
+
+    name: str
+    op: str
+    line: tuple[str, int] | None
+    order: int = 1
+    """2 for a gradient of the gradient, and so on."""
+
+
+def origin_of(node: Node, names: Mapping[Node, str]) -> Origin | None:
+    """Return whose gradient `node` is part of: None if it is none, or nobody knows.
+
+    `names` are those of the graph that the forward pass is in.
+    """
+    order = 0
+    while True:
+        source = node.origin
+        if isinstance(source, Origin):
+            return replace(source, order=source.order + order)
+        if source is False or source is True:
+            break
+        node = source
+        order += 1
+    if not order:
+        return None
+    return Origin(names.get(node) or node.name or node.op.name, node.op.name, node.line, order)
+
+
+def settle(nodes: Iterable[Node], names: Mapping[Node, str]) -> None:
+    """Have gradient `nodes` remember the names of what they are gradients of, not the nodes.
+
+    For bodies: there the gradient is a graph of its own, without the forward pass.
+    """
+    for node in nodes:
+        source = node.origin
+        if source is not False and not isinstance(source, Origin):
+            known = source is not True and source in names
+            node._pulled = (known and origin_of(node, names)) or True

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 _PACKAGES = tuple(
     str(Path(__file__).resolve().parent.parent / name) + "/" for name in ("autograd", "loops", "nn")
@@ -25,6 +26,9 @@ class LoopGradError(Exception):
 
     Its text begins with the user's line that led to it: `model.py:12: matmul: ...`.
     """
+
+    located = False
+    """Whether the message names the node where it arose, so that nothing is put in front."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -57,3 +61,13 @@ class FormatError(LoopGradError, ValueError):
 
 class DrawError(LoopGradError):
     """A picture that cannot be rendered here; the message says what to install."""
+
+
+class NonFiniteError(LoopGradError, FloatingPointError):
+    """NaN or infinity, at the first value that has one; raised under `autograd.check_finite`.
+
+    `finding` says where and what, for programs: see `autograd.finite.Finding`.
+    """
+
+    finding: Any = None
+    located = True  # it says which node itself

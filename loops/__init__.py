@@ -19,6 +19,7 @@ from loops.ragged import (
     valid_mask,
 )
 from loops.scan import scan
+from loops.while_loop import while_loop
 
 __all__ = [
     "BranchNode",
@@ -42,4 +43,5 @@ __all__ = [
     "switch",
     "unpad_sequence",
     "valid_mask",
+    "while_loop",
 ]

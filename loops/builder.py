@@ -16,6 +16,7 @@ from autograd.spec import Spec
 from autograd.trampoline import trampoline
 from loops.form import MAX_LENGTH, Ports, loop_attrs
 from loops.loop import LoopNode, state_changed
+from loops.masked import masked_loop
 from loops.rows import find_rows
 
 if TYPE_CHECKING:
@@ -260,8 +261,7 @@ class Builder:
         inner = self._inside(value)
         if inner.spec != branch.spec:
             raise ShapeError(
-                f"{state_changed(name, branch.spec, inner.spec)} (loop '{self.name}', fed with "
-                f"{describe(inner)})"
+                f"{state_changed(name, branch.spec, inner)} (loop '{self.name}')"
             )
         self.fed[branch] = inner
 
@@ -384,10 +384,13 @@ class Builder:
             rows = self.lengths.shape[0]
             attrs["rows"] = trampoline(find_rows(body, counts, rows, self.name))
         inputs = [*captured, *self.states.values(), *sequences]
+        if self.lengths is not None and self.ragged == "mask":
+            inputs, attrs = masked_loop(inputs, attrs)
         try:
             made = apply(OPS["loop"], inputs, attrs)
         except LoopGradError as error:
-            error.args = (f"{error.args[0]} (loop '{self.name}')",)
+            if f"loop '{self.name}" not in error.args[0]:
+                error.args = (f"{error.args[0]} (loop '{self.name}')",)
             raise
         _become(node, made)
         for handle, what in self.handles:
@@ -407,11 +410,11 @@ class Builder:
             return
         stop, unless = self.going
         with drawing(self.scope.parent):
-            start = tensor(True) if unless is None else OPS["logical_not"](unless)
+            start = tensor(True) if unless is None else _opposite(unless)
         with drawing(self.scope):
             port = draw_input("going", start.spec, self.scope)
             port.line = user_line()
-            self.fed[port] = OPS["logical_not"](stop)
+            self.fed[port] = _opposite(stop)
         rest = {x: init for x, init in self.states.items() if x is not counter}
         self.states = {port: start, counter: self.states[counter], **rest}
 
@@ -465,6 +468,14 @@ class Builder:
         self.states = {port: port for port in self.states}
 
 
+def _opposite(condition: Node) -> Node:
+    """Return `not condition`; where that is a `not` itself, what it negates."""
+    if condition.op is OPS["logical_not"]:
+        return condition.inputs[0]
+    opposite: Node = OPS["logical_not"](condition)
+    return opposite
+
+
 def _position(states: dict[Node, Any], branch: Node) -> int:
     return next(i for i, port in enumerate(states) if port is branch)
 
@@ -482,4 +493,4 @@ def _become(node: Node, made: Node) -> None:
     """Give `node`, which others already hold, everything `made` is, but its name and line."""
     for slot in ("op", "inputs", "attrs", "tracked", "scope", "serial", "_value", "_spec"):
         setattr(node, slot, getattr(made, slot))
-    node._frozen, node._pulled = made.frozen, made.pulled
+    node._frozen, node._pulled = made.frozen, made.origin

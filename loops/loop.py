@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from autograd.describe import describe
 from autograd.errors import GraphError, ShapeError
+from autograd.execute.reference import compute
 from autograd.graph import Graph
 from autograd.node import Node
 from autograd.op import Exit, Op, Port, Trips, register
@@ -30,10 +32,10 @@ class Loop(Op):
     multiple = True
 
     def forward(self, *arrays: Array, **attrs: Any) -> Any:
-        return trampoline(run_loop(arrays, attrs, None, ""))
+        return compute(self, arrays, attrs)
 
     def run(self, values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
-        return run_loop(values, attrs, watch, path)
+        return run_loop(values, attrs, watch, path or attrs["body"].name)
 
     def infer(
         self,
@@ -74,9 +76,9 @@ class Loop(Op):
         ):
             if spec != _with_lag(port, lag):
                 raise ShapeError(
-                    f"state '{name}' is read {lag} step{'s'[: lag > 1]} later, so it must start as "
+                    f"state '{name}' is read {lag} steps later, so it must start as "
                     f"{_with_lag(port, lag)}, but starts as {spec}"
-                    if port == after
+                    if lag > 1
                     else state_changed(name, spec, after)
                 )
             if port != after:
@@ -165,11 +167,13 @@ class Loop(Op):
         return shown
 
 
-def state_changed(name: str, before: Spec, after: Spec) -> str:
+def state_changed(name: str, before: Spec, after: Spec | Node) -> str:
     """Return what is said of a state that does not come out of a step as it went in."""
+    fed = f": fed with {describe(after)}" if isinstance(after, Node) else ""
+    spec = after.spec if isinstance(after, Node) else after
     return (
-        f"state '{name}' enters the loop as {before}, but is {after} after one step; a state keeps "
-        "its shape and dtype, so change its initial value or what is fed to it"
+        f"state '{name}' enters the loop as {before}, but is {spec} after one step{fed}; a state "
+        "keeps its shape and dtype, so change its initial value or what is fed to it"
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from autograd.errors import GraphError
-from autograd.execute.reference import steps
+from autograd.execute.reference import SCREENED, Watcher, steps, straight
 from autograd.graph import Graph
+from autograd.node import Node
 from autograd.spec import Array, Spec
 from autograd.trampoline import Task
 from loops.form import lags_of, ports_of
@@ -37,11 +38,11 @@ def _plain(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) 
     shared, states, sequences = ports_of(attrs).split(values)
     order = order_of(sequences, attrs)
     stacks = [np.empty((len(order), *s.shape), s.dtype) for s in _collected(body, len(states))]
-    at_once = watch is None and body.flat
+    run = straight(body, watch)
     for t in order:
         inputs = [*shared, *states, *[xs[t] for xs in sequences]]
-        if at_once:
-            outputs = body.program.run(inputs)
+        if run is not None:
+            outputs = run(inputs)
         else:
             outputs = yield steps(body, inputs, watch, f"{path}[{t}].")
         states = outputs[: len(states)]
@@ -61,13 +62,14 @@ def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
     body: Graph = attrs["body"]
     shared, states, sequences = ports_of(attrs).split(values)
     most = sequences[0].shape[0] if sequences else attrs["length"]
-    steps_to_run = checked_count(shared[0], most, body.name) if attrs.get("counted") else most
+    steps_to_run = checked_count(shared[0], most, path) if attrs.get("counted") else most
     lines = [
         DelayLine(x, lag, attrs["reverse"], steps_to_run) if lag > 1 else None
         for x, lag in zip(states, lags_of(attrs), strict=True)
     ]
     stacks = [Stack(spec, most) for spec in _collected(body, len(states))]
     until = attrs.get("until", False)
+    run = straight(body, watch)
     done = 0
     for t in _steps(steps_to_run, attrs["reverse"]):
         if until and not states[0]:
@@ -77,8 +79,8 @@ def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
             for state, line in zip(states, lines, strict=True)
         ]
         inputs = [*shared, *current, *[xs[t] for xs in sequences]]
-        if watch is None and body.flat:
-            outputs = body.program.run(inputs)
+        if run is not None:
+            outputs = run(inputs)
         else:
             outputs = yield steps(body, inputs, watch, f"{path}[{t}].")
         states = outputs[: len(states)]
@@ -89,7 +91,7 @@ def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
             stack.write(t, value)
         done += 1
     if attrs.get("bounded") and states[0]:
-        raise still_going(path or body.name, most)
+        raise still_going(path, most)
     finals = [
         state if line is None else line.final(done)
         for state, line in zip(states, lines, strict=True)
@@ -99,10 +101,17 @@ def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
 
 def still_going(name: str, bound: int) -> GraphError:
     """Return the error of a loop that does not stop within its bound."""
-    return GraphError(
-        f"loop '{name}' still goes on after step {bound - 1}: its bound is {bound} "
-        "steps; give a larger bound=, or see why its stop condition never holds"
+    return _while_running(
+        f"loop '{name}' still goes on after step {bound - 1}: its bound is {bound} steps; give a "
+        "larger bound=, or see why its stop condition never holds"
     )
+
+
+def _while_running(message: str) -> GraphError:
+    """Return an error that says where it arose: what the loop was given would explain nothing."""
+    error = GraphError(message)
+    error.located = True
+    return error
 
 
 def _steps(count: int | None, reverse: bool) -> Iterable[int]:
@@ -116,7 +125,7 @@ def checked_count(count: Any, most: int | None, name: str) -> int:
     number = int(count)
     if number < 0 or (most is not None and number > most):
         limit = "any number" if most is None else f"at most {most}"
-        raise GraphError(
+        raise _while_running(
             f"loop '{name}' was told to run {number} steps, but it can run {limit}, from 0 up"
         )
     return number
@@ -200,12 +209,13 @@ def _ragged(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str)
             *[_rows(xs[t], axis, order[:n]) for xs, axis in zip(sequences, each_axes, strict=True)],
         ]
         fewer = yield body_for(attrs, n)
-        if watch is None and fewer.flat:
-            outputs = fewer.program.run(inputs)
+        run = straight(fewer, watch)
+        if run is not None:
+            outputs = run(inputs)
         else:
-            here = f"{path}[{t}]."
-            seen = None if watch is None else _in_their_own_rows(watch, here, fewer, body, order[:n])
-            outputs = yield steps(fewer, inputs, seen, here)
+            plain = watch is None or watch is SCREENED
+            seen = watch if plain else OwnRows(watch, fewer, body, order[:n])
+            outputs = yield steps(fewer, inputs, seen, f"{path}[{t}].")
         for line, value in zip(lines, outputs, strict=False):
             line.write(t, n, value)
         for stack, value, axis in zip(
@@ -215,28 +225,33 @@ def _ragged(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str)
     return (*[line.final() for line in lines], *stacks)
 
 
-def _in_their_own_rows(watch: Any, path: str, fewer: Graph, body: Graph, rows: Array) -> Any:
-    """Return `watch` for values of `fewer` rows: it is shown them where they are in the batch.
+class OwnRows(Watcher):
+    """Shows a watcher the values of fewer rows where they are in the batch; finished ones are zero.
 
-    Rows that are finished are shown as zero. (Values inside loops of the body are shown as they
-    are.)
+    (Values inside loops of the body are shown as they are.)
     """
-    pairs = zip(fewer.nodes, body.nodes, strict=True) if len(fewer.nodes) == len(body.nodes) else ()
-    axes = {
-        path + fewer.names[node]: (axis, like.spec.shape)
-        for node, like in pairs
-        if not node.op.multiple and (axis := differing_axis(node.spec, like.spec)) >= 0
-    }
 
-    def shown(name: str, value: Array) -> None:
-        if name in axes:
-            axis, shape = axes[name]
-            full = np.zeros(shape, value.dtype)
-            full[_at(axis, rows)] = value
-            value = full
-        watch(name, value)
+    def __init__(self, watch: Watcher, fewer: Graph, body: Graph, rows: Array) -> None:
+        self.watch = watch
+        self.rows = rows
+        same = len(fewer.nodes) == len(body.nodes)
+        self.body = fewer
+        self.like = dict(zip(fewer.nodes, body.nodes, strict=True)) if same else {}
 
-    return shown
+    def enter(self, prefix: str, graph: Graph, node: Node) -> None:
+        self.watch.enter(prefix, graph, node)
+
+    def saw(
+        self, prefix: str, graph: Graph, node: Node, inputs: Sequence[Any], value: Any
+    ) -> None:
+        like = self.like.get(node)
+        if graph is self.body and like is not None and not node.op.multiple:
+            axis = differing_axis(node.spec, like.spec)
+            if axis >= 0:
+                full = np.zeros(like.spec.shape, value.dtype)
+                full[_at(axis, self.rows)] = value
+                value = full
+        self.watch.saw(prefix, graph, node, inputs, value)
 
 
 def check_lengths(lengths: Any, most: int, name: str) -> Array:

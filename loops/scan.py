@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from autograd.errors import GraphError
-from autograd.node import tensor
-from autograd.tree import flatten, shown, unflatten
+from autograd.tree import flatten, unflatten
+from loops.carry import bool_scalar, branch_carry, feed_carry
 from loops.loop import LoopNode
 
 Body = Callable[[Any, Any], tuple[Any, Any]]
@@ -25,13 +25,17 @@ def scan(
     truncate: int | None = None,
     lengths: Any = None,
     ragged: str = "shrink",
-) -> tuple[Any, Any]:
+    until: Callable[[Any, Any], Any] | None = None,
+) -> tuple[Any, ...]:
     """Return `(final carry, stacked outputs)` of `carry, y = fn(carry, x)`, once a slice of `xs`.
 
     `init` and `xs` are arrays or trees of arrays; `y` may be None. `fn` is called once, to draw
     the body of a LoopNode. Without `xs`, `length` says how often to run.
     `truncate`, `lengths` and `ragged` are those of LoopNode: gradients in blocks of steps, ragged
     batches. Then row b, axis 1 of `xs` and axis 0 of `init`, runs `lengths[b]` steps.
+    `until(carry, y)`, a bool scalar, sees what `fn` returned: where it is true, that step is the
+    last. Then the result is `(final carry, stacked outputs, steps)`, with the number of steps taken
+    as an int64; of the outputs, rows of steps that did not run are zero.
     """
     states, carry_structure = flatten(init)
     sequences: list[Any] = []
@@ -42,22 +46,20 @@ def scan(
         name, length, reverse, truncate=truncate, lengths=lengths, ragged=ragged
     ) as node:
         slices = [node.each(x) for x in sequences]
-        before = [node.branch(_state_name(x, i, len(states)), x) for i, x in enumerate(states)]
+        before = branch_carry(node, states, carry_structure)
         x = unflatten(each_structure, slices) if sequences else None
         carry, y = checked_step(fn(unflatten(carry_structure, before), x), "the function of scan")
-        after, structure = flatten(carry)
-        if structure != carry_structure:
-            raise GraphError(
-                f"the carry of scan starts with the structure {shown(carry_structure)}, but the "
-                f"function returned {shown(structure)}; both must be the same"
-            )
-        for port, value in zip(before, after, strict=True):
-            node.feed(port, value)
+        after = feed_carry(node, before, carry_structure, carry, "function")
+        if until is not None:
+            now = unflatten(carry_structure, after)
+            node.until(bool_scalar(until(now, y), f"until of scan '{name}'"))
         outputs, output_structure = ([], None) if y is None else flatten(y)
         stacked = [node.collect(y) for y in outputs]
         finals = [node.final(port) for port in before]
+        steps = None if until is None else node.steps
     ys = unflatten(output_structure, stacked) if outputs else None
-    return unflatten(carry_structure, finals), ys
+    last = unflatten(carry_structure, finals)
+    return (last, ys) if until is None else (last, ys, steps)
 
 
 def checked_step(result: Any, what: str) -> tuple[Any, Any]:
@@ -68,8 +70,3 @@ def checked_step(result: Any, what: str) -> tuple[Any, Any]:
             "(carry, None) if there is no output"
         )
     return result
-
-
-def _state_name(x: Any, number: int, count: int) -> str:
-    node = tensor(x)
-    return node.name or ("carry" if count == 1 else f"carry_{number}")

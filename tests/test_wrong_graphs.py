@@ -530,7 +530,7 @@ def scan_that_returns_no_pair():
     scan(lambda h, x: h + x, ag.input("h"), ag.input("xs", (3,)))
 
 
-@wrong(GraphError, "carry of scan starts with the structure", "both must be the same")
+@wrong(GraphError, "carry of loop .scan. starts with the structure", "both must be the same")
 def scan_whose_carry_changes_structure():
     scan(lambda h, x: ((h[0], h[1], x), None), (ag.input("a"), ag.input("b")), ag.input("xs", (3,)))
 
