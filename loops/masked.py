@@ -40,7 +40,7 @@ def masked_loop(inputs: Sequence[Node], attrs: dict[str, Any]) -> tuple[list[Nod
     steps = ag.positions(sequences[0])
     or_none = ag.concat([lengths, np.zeros(1, np.int64)])  # no rows have a longest one too: 0
     count = ag.max(or_none)
-    longest = lengths[:1] * 0 + ag.argmax(or_none)  # one row to stand in; none, if there are none
+    longest = lengths[:1] * 0 + ag.argmax(or_none, 0)  # one row to stand in; none, if there are none
     first = ag.maximum(count - 1, 0) if reverse else 0
     real = ag.where(steps < count, steps, first)[:, None]
     alive = steps[:, None] < lengths
@@ -52,7 +52,7 @@ def masked_loop(inputs: Sequence[Node], attrs: dict[str, Any]) -> tuple[list[Nod
         return result
 
     starts = [
-        ag.stop_gradient(_read(x, lag, reverse))[longest]
+        _rows(_read(x, lag, reverse), longest)
         for x, lag in zip(states, lags_of(attrs), strict=True)
     ]
     ports = Ports(1 + len(starts) + len(shared), len(states), 1 + len(sequences))
@@ -83,11 +83,11 @@ def _masked_body(attrs: dict[str, Any], ports: Ports, inputs: Sequence[Node]) ->
         before = [_read(x, lag, reverse) for x, lag in zip(states, lags, strict=True)]
         seen = [
             *[
-                x if axis < 0 else _choose(alive, x, ag.stop_gradient(x)[longest])
+                x if axis < 0 else _choose(alive, x, _rows(x, longest, axis), axis)
                 for x, axis in zip(shared, attrs["rows"], strict=False)
             ],
             *[
-                _choose(alive, x, _choose(goes_on, ag.stop_gradient(x)[longest], start))
+                _choose(alive, x, _choose(goes_on, _rows(x, longest), start))
                 for x, start in zip(before, starts, strict=True)
             ],
             *slices,
@@ -104,6 +104,12 @@ def _masked_body(attrs: dict[str, Any], ports: Ports, inputs: Sequence[Node]) ->
 def _port_specs(ports: Ports, inputs: Sequence[Node]) -> list[Spec]:
     shared, states, sequences = ports.split([x.spec for x in inputs])
     return [*shared, *states, *[Spec(s.shape[1:], s.dtype) for s in sequences]]
+
+
+def _rows(x: Node, which: Node, axis: int = 0) -> Node:
+    """Return rows `which` of `x`, along `axis`, to stand in for others: without their gradient."""
+    rows: Node = ag.take(ag.stop_gradient(x), which, axis)
+    return rows
 
 
 def _choose(rows: Node, x: Any, other: Any, axis: int = 0) -> Node:
