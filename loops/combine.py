@@ -46,6 +46,12 @@ class Layer:
         name: str | None = None,
         **options: Any,
     ) -> tuple[Any, Any]:
+        if options.get("until") is not None:
+            raise GraphError(
+                f"layer '{name or self.name}' cannot stop early: each of its loops would stop at "
+                "its own step; join the bodies, scan(chained([...]), ..., until=...), so that "
+                "there is one loop"
+            )
         return self.run(init, xs, reverse, name or self.name, options)
 
 

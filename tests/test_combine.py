@@ -461,6 +461,12 @@ class TestErrors:
                 lambda: bidirectional(lambda n, x: (n, x), lambda n, x: (n, None))((0.0, 0.0), XS),
                 "put out value and None; merging needs",
             ),
+            (
+                lambda: stacked([body(0)])(
+                    (H0[0],), XS, name="net", until=lambda h, y: h.sum() > 0
+                ),
+                r"layer 'net' cannot stop early.*scan\(chained\(",
+            ),
             (lambda: over_layers(lambda x, p: x, 0.0, {}), "loop 'layers' over layers has no para"),
             (
                 lambda: over_layers(lambda x, p: x, 0.0, [W[0]["h"], W[0]["x"]], name="deep"),
@@ -522,18 +528,20 @@ def as_torch(row, arrays, **options):
     return [ys, *[ag.stack(leaves[i :: len(states)]) for i in range(len(states))]]
 
 
-@pytest.mark.parametrize(
-    "row",
-    [row for row in ROWS if row["lengths"] is None],
-    ids=lambda row: f"{row['kind']}-{row['layers']}-{1 + row['bidirectional']}",
-)
+def row_name(row):
+    lengths = "" if row["lengths"] is None else "-ragged"
+    return f"{row['kind']}-{row['layers']}-{1 + row['bidirectional']}{lengths}"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=row_name)
 def test_values_and_gradients_equal_those_of_pytorch(row):
+    """A ragged row is PyTorch's packed sequence: each row runs as long as it is."""
     arrays = {name: leaf(value) for name, value in row["arrays"].items()}
-    outputs = as_torch(row, arrays)
+    options = {} if row["lengths"] is None else {"lengths": np.array(row["lengths"])}
+    outputs = as_torch(row, arrays, **options)
     for y, wanted in zip(outputs, row["outputs"], strict=True):
         np.testing.assert_allclose(y.value, wanted, rtol=1e-12, atol=1e-14)
-    sum(
-        (y * u).sum() for y, u in zip(outputs, map(np.array, row["cotangents"]), strict=True)
-    ).backward()
+    cotangents = map(np.array, row["cotangents"])
+    sum((y * u).sum() for y, u in zip(outputs, cotangents, strict=True)).backward()
     for name, wanted in row["gradients"].items():
         np.testing.assert_allclose(arrays[name].grad.value, wanted, rtol=1e-10, atol=1e-12)
