@@ -19,6 +19,7 @@ from autograd.export.json import dumps, load, loads, save
 from autograd.node import apply, items
 from loops import LoopNode
 from tests.cases import CASES
+from tests.cases_delays import CASES as DELAYS
 from tests.cases_structural import CASES as STRUCTURAL
 from tests.samples import SAMPLES, adder, adder_loss, chain, flat, nest, nested
 
@@ -131,7 +132,7 @@ def test_any_name_that_is_text_is_kept(name):
     assert str(loads(dumps(graph))) == str(graph)
 
 
-OP_CASES = {str(case): case for case in [*CASES, *STRUCTURAL]}
+OP_CASES = {str(case): case for case in [*CASES, *STRUCTURAL, *DELAYS]}
 
 
 @pytest.mark.parametrize("name", OP_CASES)

@@ -14,11 +14,13 @@ from autograd.op import Op
 from autograd.spec import spec_of
 from autograd.tree import flatten
 from tests.cases import CASES, WRONG, Case, Wrong
+from tests.cases_delays import CASES as DELAYS
+from tests.cases_delays import WRONG as DELAYS_WRONG
 from tests.cases_structural import CASES as STRUCTURAL
 from tests.cases_structural import WRONG as STRUCTURAL_WRONG
 
-ROWS = [*CASES, *STRUCTURAL]
-WRONG_ROWS = [*WRONG, *STRUCTURAL_WRONG]
+ROWS = [*CASES, *STRUCTURAL, *DELAYS]
+WRONG_ROWS = [*WRONG, *STRUCTURAL_WRONG, *DELAYS_WRONG]
 DIFFERENTIABLE = [case for case in ROWS if case.differentiable]
 # They stand for values, or pick one of several. All other ops are in the table.
 LEAVES = {"input", "parameter", "constant", "item"}
