@@ -26,8 +26,10 @@ from autograd.errors import (
     GradientError,
     GraphError,
     LoopGradError,
+    NonFiniteError,
     ShapeError,
 )
+from autograd.finite import check_finite
 from autograd.grad import (
     grad,
     hessian,
@@ -163,6 +165,7 @@ __all__ = [
     "GraphError",
     "LoopGradError",
     "Node",
+    "NonFiniteError",
     "Parameter",
     "ShapeError",
     "SingularError",
@@ -185,6 +188,7 @@ __all__ = [
     "astype",
     "broadcast_to",
     "ceil",
+    "check_finite",
     "check_grad",
     "cholesky",
     "clip",

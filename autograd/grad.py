@@ -10,7 +10,8 @@ differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import GeneratorType
 from typing import Any
 
@@ -20,7 +21,7 @@ from autograd.arrays import copied
 from autograd.describe import describe
 from autograd.errors import GradientError
 from autograd.node import OPS, RELEASED, Leaf, Node, Parameter, apply, items, make_leaf, tensor
-from autograd.scope import current_state, enable_grad, pulling
+from autograd.scope import State, current_state, enable_grad, pulling
 from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, shown, unflatten
 
@@ -112,6 +113,31 @@ def _active(nodes: list[Node], wrt: set[Node]) -> tuple[list[Node], set[Node]]:
         if node not in active and any(x in active for x in node.inputs):
             active.add(node)
     return [node for node in nodes if node in active], active
+
+
+class Cotangents(dict[Node, Any]):
+    """The cotangents of a walk that draws: says whose rule draws, see `Node.origin`."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state = state
+
+    def pop(self, node: Node, default: Any = None) -> Any:
+        self.state.pulling = node
+        return super().pop(node, default)
+
+
+@contextmanager
+def _walking(record: bool) -> Iterator[dict[Node, Any]]:
+    """Yield where a walk keeps its cotangents: a dict, that of somebody who wants to know them."""
+    with pulling() as state:
+        if state.check is None:
+            yield Cotangents(state) if record else {}
+            return
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            yield state.check.cotangents(state)
 
 
 def walk(
@@ -212,16 +238,15 @@ def pull_back(
         record = current_state().recording and foreign
     record = record or any(node._value is None for node in nodes) or _any_node(seeds)
     nodes, active = _active(nodes, targets)
-    cotangents: dict[Node, Any] = {}
-    for node, seed in zip(outputs, seeds, strict=True):
-        if seed is not None and node in active:
-            if record and not isinstance(seed, Node):
-                seed = tensor(seed)
-            elif not record and isinstance(seed, Node):
-                seed = seed._value
-            cotangents[node] = _add(cotangents.get(node), seed)
-    with pulling():
-        found = yield walk(nodes, active, cotangents, targets, record)
+    with _walking(record) as given:
+        for node, seed in zip(outputs, seeds, strict=True):
+            if seed is not None and node in active:
+                if record and not isinstance(seed, Node):
+                    seed = tensor(seed)
+                elif not record and isinstance(seed, Node):
+                    seed = seed._value
+                given[node] = _add(given.get(node), seed)
+        found = yield walk(nodes, active, given, targets, record)
     return [found.get(node) for node in wrt], record
 
 
@@ -277,7 +302,13 @@ def backward(output: Node, seed: Any = None, *, keep_graph: bool = False) -> Non
     g = g._value if isinstance(g, Node) else g
     nodes, _ = _ancestors([output], set())
     leaves = {node for node in nodes if not node.inputs}
-    found = trampoline(walk(nodes, None, {output: g}, leaves, record=False, release=not keep_graph))
+    release = not keep_graph
+    if current_state().check is None:
+        found = trampoline(walk(nodes, None, {output: g}, leaves, record=False, release=release))
+    else:
+        with _walking(record=False) as cotangents:
+            cotangents[output] = g
+            found = trampoline(walk(nodes, None, cotangents, leaves, False, release))
     for leaf, g in found.items():
         if isinstance(leaf, Leaf):
             known = leaf._grad

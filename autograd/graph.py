@@ -13,7 +13,7 @@ from autograd.arrays import locked
 from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, Parameter, apply, draw_input, parameter
-from autograd.scope import drawing
+from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, unflatten
@@ -220,6 +220,7 @@ class Graph:
 
         Keyword arguments are the inputs. `outputs` selects some; nothing else is computed.
         `watch(path, value)` is called with each value as it is computed, `loop[3].h` in a loop.
+        Under `autograd.check_finite()`, what is not finite is an error that names the node.
         """
         graph = self if outputs is None else self.select(*outputs)
         for name in inputs:
@@ -228,10 +229,14 @@ class Graph:
                     f"graph '{self.name}' has no input '{name}'; its inputs are "
                     f"{', '.join(self.inputs) or 'none'}"
                 )
-        from autograd.execute.reference import execute
+        from autograd.execute.reference import Teller, execute
 
         values = [graph._checked(name, node, inputs) for name, node in graph.inputs.items()]
-        results = execute(graph, values, watch)
+        check = current_state().check
+        if check is not None:
+            results = check.run_graph(graph, values, watch)
+        else:
+            results = execute(graph, values, None if watch is None else Teller(watch))
         return {
             name: _leaving(value, values)
             for name, value in zip(graph.outputs, results, strict=True)
@@ -323,7 +328,8 @@ class Graph:
                 new.name = node.name
             if new.line is None or node.line is not None:
                 new.line = node.line
-            new._pulled = node.pulled
+            origin = node.origin
+            new._pulled = made.get(origin, origin) if isinstance(origin, Node) else origin
             made[node] = new
         return [made[node] for node in self.outputs.values()]
 

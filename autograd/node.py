@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autograd.arrays import copied, locked
-from autograd.describe import describe, put_in_front, user_line
+from autograd.describe import describe, explain, locate, put_in_front, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
 from autograd.methods import ArrayMethods, boolean
 from autograd.scope import STATE, Scope, State, current_state
@@ -73,7 +73,7 @@ class Node(ArrayMethods):
     _value: Any
     _spec: Any
     _frozen: bool
-    _pulled: bool
+    _pulled: Any
 
     __array_priority__: ClassVar[float] = 1000.0
     __hash__ = object.__hash__
@@ -126,6 +126,14 @@ class Node(ArrayMethods):
     @property
     def pulled(self) -> bool:
         """True for a node that a gradient rule has drawn."""
+        return self.origin is not False
+
+    @property
+    def origin(self) -> Any:
+        """What a gradient rule that drew this node belongs to: a node, or its `Origin`.
+
+        True where that is not known; False for all other nodes.
+        """
         return getattr(self, "_pulled", False)
 
     @property
@@ -577,10 +585,14 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
     state = STATE.get()
     if virtual or state.scope is not None:
         return _draw(op, inputs, attrs, state)
+    line = None
     try:
-        value = op.forward(*values, **attrs) if attrs else op.forward(*values)
+        if state.check is not None:
+            value, line = state.check.computed(op, inputs, values, attrs)
+        else:
+            value = op.forward(*values, **attrs) if attrs else op.forward(*values)
     except Exception as error:
-        _explain(op, inputs, attrs, error)
+        explain(op, inputs, attrs, error)
         raise
     if type(value) is not _ndarray:
         value = tuple(map(np.asarray, value)) if op.multiple else np.asarray(value)
@@ -604,9 +616,10 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
         node.attrs = NO_ATTRS
         node.tracked = False
     node._value = value
-    node._spec = node.name = node.line = node.scope = None
+    node._spec = node.name = node.scope = None
+    node.line = line
     node.serial = _next_serial()
-    if state.pulling:
+    if state.pulling is not False:
         node._pulled = True
     return node
 
@@ -624,7 +637,7 @@ def _draw(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], state: State) -
     try:
         spec = op.infer(*[x.spec for x in nodes], **attrs)
     except LoopGradError as error:
-        _locate(error, op, inputs, scope)
+        locate(error, op, inputs, scope)
         raise
     node: Node = _new(op.node_type)
     node.op = op
@@ -674,27 +687,3 @@ def items(node: Node) -> tuple[Node, ...]:
     count = len(node._spec if node._value is None else node._value)
     item = OPS["item"]
     return tuple(apply(item, (node,), {"index": i}) for i in range(count))
-
-
-# Errors that say where and what.
-
-
-def _locate(error: LoopGradError, op: Op, inputs: Sequence[Node], scope: Scope | None) -> None:
-    """Put the node, its inputs and the user's line in front of what `infer` said."""
-    inside = f" in the body of '{scope.path}'" if scope is not None else ""
-    given = "; ".join(map(describe, inputs))
-    put_in_front(error, f"{op.name}{inside}: ", f". Inputs: {given}")
-
-
-def _explain(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], error: Exception) -> None:
-    """Raise what `infer` says of inputs that made `forward` fail, if it objects to them."""
-    if isinstance(error, LoopGradError):
-        _locate(error, op, inputs, None)
-        return
-    if not op.portable:  # infer would run the user's code again
-        return
-    try:
-        op.infer(*[x.spec for x in inputs], **attrs)
-    except LoopGradError as explained:
-        _locate(explained, op, inputs, None)
-        raise explained from error

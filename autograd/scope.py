@@ -42,19 +42,22 @@ class Scope:
 class State:
     """What the next node depends on besides its inputs: one object a thread or task."""
 
-    __slots__ = ("drawing", "pulling", "recording", "scope")
+    __slots__ = ("check", "drawing", "pulling", "recording", "scope")
 
     def __init__(
         self,
         recording: bool,
         scope: Scope | None,
-        pulling: bool = False,
+        pulling: Any = False,
         drawing: bool = False,
+        check: Any = None,
     ) -> None:
         self.recording = recording
         self.scope = scope
+        self.check = check
+        """What looks at every value (`autograd.finite.Check`), or None."""
         self.pulling = pulling
-        """Whether what is drawn now is a gradient: see `Node.pulled`."""
+        """Whether what is drawn now is a gradient (see `Node.pulled`): the node whose, if known."""
         self.drawing = drawing
         """Whether a graph is being drawn: then integers and bools computed from parameters are
         recorded as well, though nobody can differentiate them, because parameters change."""
@@ -67,7 +70,8 @@ current_state = STATE.get
 @contextmanager
 def drawing(scope: Scope | None) -> Iterator[None]:
     """Make the nodes of the `with` block belong to `scope` (None: to no body), recorded."""
-    token = STATE.set(State(True, scope, current_state().pulling, drawing=True))
+    state = current_state()
+    token = STATE.set(State(True, scope, state.pulling, True, state.check))
     try:
         yield
     finally:
@@ -77,7 +81,7 @@ def drawing(scope: Scope | None) -> Iterator[None]:
 @contextmanager
 def _recording(on: bool) -> Iterator[None]:
     state = current_state()
-    token = STATE.set(State(on, state.scope, state.pulling, state.drawing))
+    token = STATE.set(State(on, state.scope, state.pulling, state.drawing, state.check))
     try:
         yield
     finally:
@@ -98,9 +102,22 @@ def enable_grad() -> Any:
 
 
 @contextmanager
-def pulling() -> Iterator[None]:
+def pulling() -> Iterator[State]:
     """Record what is drawn or computed in the `with` block, and mark it as part of a gradient."""
-    token = STATE.set(State(True, current_state().scope, pulling=True, drawing=True))
+    outer = current_state()
+    state = State(True, outer.scope, True, True, outer.check)
+    token = STATE.set(state)
+    try:
+        yield state
+    finally:
+        STATE.reset(token)
+
+
+@contextmanager
+def checking(check: Any) -> Iterator[None]:
+    """Have `check` look at what is computed in the `with` block (None: nothing does)."""
+    state = current_state()
+    token = STATE.set(State(state.recording, state.scope, state.pulling, state.drawing, check))
     try:
         yield
     finally:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from autograd.describe import describe
+from autograd.describe import describe, settle
 from autograd.errors import DTypeError, GraphError, ShapeError
-from autograd.execute.reference import steps
+from autograd.execute.reference import compute, steps
 from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, unique_name
 from autograd.node import Node, draw_input, seen_from, tensor
 from autograd.op import Exit, Op, Port, Trips, register
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
-from autograd.trampoline import Task, trampoline
+from autograd.trampoline import Task
 from autograd.tree import flatten, shown, unflatten
 
 
@@ -24,7 +24,7 @@ class Branch(Op):
     multiple = True
 
     def forward(self, *arrays: Any, **attrs: Any) -> Any:
-        return trampoline(self.run(arrays, attrs, None, ""))
+        return compute(self, arrays, attrs)
 
     def run(self, values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
         bodies = self.bodies(attrs)
@@ -153,7 +153,9 @@ def _body_gradient(body: Graph, wanted: Sequence[int], given: Sequence[int]) -> 
     taken = dict.fromkeys(names, 2)
     names |= {unique_name(f"g_{i}", taken): seed for i, seed in zip(given, seeds, strict=True)}
     results = {f"grad_{i}": grad for i, grad in zip(wanted, full, strict=True)}
-    return Graph.of(names, results, scope.name)
+    graph = Graph.of(names, results, scope.name)
+    settle(graph.nodes, Graph.of(names, dict(zip(body.outputs, outputs, strict=True)), "").names)
+    return graph
 
 
 def cond(

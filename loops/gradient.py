@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from autograd.describe import settle
 from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, ancestors, unique_name
 from autograd.node import Node, draw_input
@@ -303,6 +304,7 @@ class BodyVjp:
         if self.slices and not (residuals or each or self.sources):
             each = [0]  # read or not, it says how long the gradient loop runs
         saving, positions = self._saving(residuals, name)
+        settle(ancestors(results.values()), saving.names)
         # What comes in, in the order of ports; `loop_gradient` hands it over in the same order.
         seeds = list(self.seeds.items())
         cut = [(str(x.name), x) for x in (*count, *[self.shared[i] for i in used])]

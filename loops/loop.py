@@ -17,7 +17,7 @@ from autograd.graph import Graph
 from autograd.node import Node
 from autograd.op import Exit, Op, Port, Trips, register
 from autograd.spec import UNKNOWN, Array, Spec
-from autograd.trampoline import Task, trampoline
+from autograd.trampoline import Task
 from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, ports_of
 from loops.running import order_of, run_loop
 

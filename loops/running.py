@@ -241,9 +241,7 @@ class OwnRows(Watcher):
     def enter(self, prefix: str, graph: Graph, node: Node) -> None:
         self.watch.enter(prefix, graph, node)
 
-    def saw(
-        self, prefix: str, graph: Graph, node: Node, inputs: Sequence[Any], value: Any
-    ) -> None:
+    def saw(self, prefix: str, graph: Graph, node: Node, inputs: Sequence[Any], value: Any) -> None:
         like = self.like.get(node)
         if graph is self.body and like is not None and not node.op.multiple:
             axis = differing_axis(node.spec, like.spec)

@@ -11,14 +11,40 @@ import numpy as np
 
 from autograd.arrays import locked
 from autograd.describe import describe
+from autograd.execute.screen import screened
 from autograd.node import Node, Parameter
+from autograd.scope import current_state
 from autograd.spec import Array
 from autograd.trampoline import Task, trampoline
 
 if TYPE_CHECKING:
     from autograd.graph import Graph
+    from autograd.op import Op
 
-Watch = Callable[[str, Array], None]
+
+class Watcher:
+    """Looks on while a graph is run node by node; `prefix + graph.names[node]` is a node's path."""
+
+    def enter(self, prefix: str, graph: Graph, node: Node) -> None:
+        """Be told that `node`, which holds bodies, is about to run."""
+
+    def saw(self, prefix: str, graph: Graph, node: Node, inputs: Sequence[Any], value: Any) -> None:
+        """Be told what `node` was computed from, and what it is."""
+
+
+class Teller(Watcher):
+    """Tells a function of the user's the path and value of every node that has one value."""
+
+    def __init__(self, tell: Callable[[str, Array], None]) -> None:
+        self.tell = tell
+
+    def saw(self, prefix: str, graph: Graph, node: Node, inputs: Sequence[Any], value: Any) -> None:
+        if not node.op.multiple:
+            self.tell(prefix + graph.names[node], locked(_array(value)))
+
+
+SCREENED = Watcher()
+"""Watches no single node, but has programs run that notice what is not finite."""
 
 
 class Instruction(NamedTuple):
@@ -36,9 +62,12 @@ class Instruction(NamedTuple):
 
 
 class Program:
-    """A graph as a list of instructions over numbered slots."""
+    """A graph as a list of instructions over numbered slots.
 
-    def __init__(self, graph: Graph) -> None:
+    With `screen`, ops raise where they make something that is not finite: see `execute.screen`.
+    """
+
+    def __init__(self, graph: Graph, screen: bool = False) -> None:
         slots = {node: i for i, node in enumerate(graph.inputs.values())}
         self.arity = len(slots)
         self.template: list[Any] = [None] * len(slots)
@@ -58,7 +87,8 @@ class Program:
         self.outputs = tuple(slots[node] for node in graph.outputs.values())
         dead = _last_reads(computed, set(graph.outputs.values()))
         self.code = [
-            _instruction(node, slots, last) for node, last in zip(computed, dead, strict=True)
+            _instruction(node, slots, last, screen)
+            for node, last in zip(computed, dead, strict=True)
         ]
         self.flat = graph.flat
 
@@ -84,10 +114,14 @@ class Program:
         return [env[slot] for slot in self.outputs]
 
 
-def _instruction(node: Node, slots: dict[Node, int], dead: Sequence[Node]) -> Instruction:
+def _instruction(
+    node: Node, slots: dict[Node, int], dead: Sequence[Node], screen: bool
+) -> Instruction:
     forward = node.op.forward
     if node.attrs:
         forward = partial(forward, **node.attrs)
+    if screen and not node.bodies:
+        forward = screened(node, forward)
     arguments = [slots[x] for x in node.inputs]
     several = len(arguments) > 1
     pick = itemgetter(*arguments) if several else itemgetter(slice(0, 0))
@@ -115,27 +149,58 @@ def _large(node: Node) -> bool:
     return bool(spec.nbytes > 4096)
 
 
-def execute(graph: Graph, values: Sequence[Any], watch: Watch | None = None) -> list[Any]:
+def execute(graph: Graph, values: Sequence[Any], watch: Watcher | None = None) -> list[Any]:
     """Return the values of the outputs of `graph`, given those of its inputs."""
-    if watch is None and graph.flat:
-        results = graph.program.run(values)
-    else:
-        results = trampoline(steps(graph, values, watch))
+    run = straight(graph, watch)
+    results = trampoline(steps(graph, values, watch)) if run is None else run(values)
     return [_array(value) for value in results]
 
 
-def steps(graph: Graph, values: Sequence[Any], watch: Watch | None = None, path: str = "") -> Task:
+def compute(op: Op, values: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """Return what an op with bodies computes of arrays: the `forward` of such ops."""
+    check = current_state().check
+    if check is not None:
+        return check.run_op(op, values, attrs)
+    return trampoline(op.run(values, attrs, None, ""))
+
+
+def straight(graph: Graph, watch: Watcher | None) -> Callable[[Sequence[Any]], list[Any]] | None:
+    """Return what runs `graph` without a task: for graphs without bodies that none looks into."""
+    if graph.flat:
+        if watch is None:
+            return graph.program.run
+        if watch is SCREENED:
+            return _program(graph, watch).run
+    return None
+
+
+def _program(graph: Graph, watch: Watcher | None) -> Program:
+    if watch is not SCREENED:
+        return graph.program
+    known: Program | None = graph._cache.get("screened")
+    if known is None:
+        known = graph._cache["screened"] = Program(graph, screen=True)
+    return known
+
+
+def steps(
+    graph: Graph, values: Sequence[Any], watch: Watcher | None = None, path: str = ""
+) -> Task:
     """Return the values of the outputs; a task, so that bodies may nest to any depth.
 
     A node with bodies runs by its op's `run`, itself a task that yields `steps` of a body.
     """
-    program = graph.program
-    if watch is None and program.flat:
-        return program.run(values)
+    run = straight(graph, watch)
+    if run is not None:
+        return run(values)
+    program = _program(graph, watch)
     env = program.frame(values)
+    watcher = None if watch is SCREENED else watch
     for forward, pick, single, slot, dead, node in program.code:
         inputs = [env[single]] if single >= 0 else pick(env)
         if node.bodies:
+            if watcher is not None:
+                watcher.enter(path, graph, node)
             result = yield node.op.run(inputs, node.attrs, watch, path + graph.names[node])
         else:
             try:
@@ -144,8 +209,8 @@ def steps(graph: Graph, values: Sequence[Any], watch: Watch | None = None, path:
                 _note(error, node, path + graph.names[node])
                 raise
         env[slot] = result
-        if watch is not None and not node.op.multiple:
-            watch(path + graph.names[node], locked(_array(result)))
+        if watcher is not None:
+            watcher.saw(path, graph, node, inputs, result)
         for a in dead:
             env[a] = None
     return [env[slot] for slot in program.outputs]
