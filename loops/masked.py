@@ -40,7 +40,7 @@ def masked_loop(inputs: Sequence[Node], attrs: dict[str, Any]) -> tuple[list[Nod
     steps = ag.positions(sequences[0])
     or_none = ag.concat([lengths, np.zeros(1, np.int64)])  # no rows have a longest one too: 0
     count = ag.max(or_none)
-    longest = lengths[:1] * 0 + ag.argmax(or_none, 0)  # one row to stand in; none, if there are none
+    longest = lengths[:1] * 0 + ag.argmax(or_none, 0)  # the row to stand in, if there are rows
     first = ag.maximum(count - 1, 0) if reverse else 0
     real = ag.where(steps < count, steps, first)[:, None]
     alive = steps[:, None] < lengths
