@@ -226,12 +226,14 @@ class TestLoops:
         assert ag.grad(loss)(1.0, 4).item() == 0.0
         assert ag.grad(loss)(3.0, 4).item() == 1.5**3
 
+    @pytest.mark.parametrize("ragged", ["shrink", "mask"])
     @pytest.mark.parametrize("reverse", [False, True])
-    def test_rows_of_different_lengths_are_as_each_alone(self, reverse):
+    def test_rows_of_different_lengths_are_as_each_alone(self, reverse, ragged):
         lengths = np.array([7, 4])
 
         def together(xs, h0):
-            last, hs = scan(cell(W), h0, xs, truncate=3, lengths=lengths, reverse=reverse)
+            options = {"truncate": 3, "lengths": lengths, "reverse": reverse, "ragged": ragged}
+            last, hs = scan(cell(W), h0, xs, **options)
             return (hs * OUT).sum() + (last * last).sum()
 
         def alone(xs, h0, row):
