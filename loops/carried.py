@@ -28,6 +28,9 @@ class CarriedState:
     restores the gradient of the whole sequence ("Deep Learning from Scratch 2", ch. 5.3, calls it
     `dh`). Within one loop, `truncate` does the same without calls.
 
+    `grad` is what `backward()` leaves. With `autograd.grad`, start from `value` instead and
+    differentiate with respect to it.
+
     Values live outside of graphs. In a drawn graph, the state is an input and the last state an
     output: `carry` takes what `graph.run` returned, and `graph(xs, state.start())` is a block.
     """
