@@ -6,7 +6,6 @@ ragged loop may stand in: graphs, files, other loops, vmap.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 
 import autograd as ag
 from autograd.tree import flatten
-from loops import LoopNode, cond, fill_padding, reverse_valid, scan
+from loops import LoopNode, cond, fill_padding, masked, reverse_valid, scan
 from loops.form import Ports, loop_attrs
 from loops.loop import loop
 from loops.masked import masked_loop
@@ -333,6 +332,22 @@ class TestEdges:
             assert_same(found, np.array(wanted), 1e-15)
 
 
+def differentiate_with_zeros_in_the_padding(lengths, reverse):
+    """Differentiate `dividing` to order two, masked; a FloatingPointError if it meets the zeros.
+
+    Rows that never start have a context and a state of zeros, too.
+    """
+    program = PROGRAMS["dividing"]
+    xs = np.where((np.arange(T)[:, None] < lengths)[..., None], XS, 0.0)
+    starts = (np.array(lengths) > 0)[:, None]
+    fn, _ = differentiable(program, program.run, np.array(lengths), reverse, "mask")
+    point = (xs, [H0 * starts], W, CONTEXT * starts)
+    tangents = (np.ones_like(xs), [np.ones((B, D))], np.ones((D, D)), np.ones((B, D)))
+    with np.errstate(all="raise"):
+        ag.grad(fn, (0, 1, 2, 3))(*point)
+        ag.hvp(fn, point, tangents)
+
+
 class TestMaskedBodiesSeeRealValuesOnly:
     """The point of standing in: nothing infinite or undefined is ever computed, and hidden later.
 
@@ -340,16 +355,20 @@ class TestMaskedBodiesSeeRealValuesOnly:
     """
 
     @each_direction
-    @pytest.mark.parametrize("lengths", [[2, 0, 4, 1], [1, 3, 0, 2]], ids=str)
+    @pytest.mark.parametrize("lengths", [[2, 0, 4, 1], [0, 1, 3, 2]], ids=str)
     def test_no_step_computes_what_no_row_would_alone(self, lengths, reverse):
-        program = PROGRAMS["dividing"]
-        xs = np.where((np.arange(T)[:, None] < lengths)[..., None], XS, 0.0)
-        fn, states = differentiable(program, program.run, np.array(lengths), reverse, "mask")
-        with np.errstate(all="raise"), warnings.catch_warnings():
-            warnings.simplefilter("error")
-            ag.grad(fn, (0, 1, 2, 3))(xs, states, W, CONTEXT)
-            tangents = (np.ones_like(xs), [np.ones((B, D))], np.ones((D, D)), np.ones((B, D)))
-            ag.hvp(fn, (xs, states, W, CONTEXT), tangents)
+        differentiate_with_zeros_in_the_padding(lengths, reverse)
+
+    @each_direction
+    def test_they_would_be_noticed(self, reverse, monkeypatch):
+        """Faults: the first row stands in, though it never starts; nobody stands in."""
+        with monkeypatch.context() as patch:
+            patch.setattr(ag, "argmax", lambda x, axis: np.int64(0))
+            with pytest.raises(FloatingPointError):
+                differentiate_with_zeros_in_the_padding([0, 1, 3, 2], reverse)
+        monkeypatch.setattr(masked, "_rows", lambda x, which, axis=0: x)
+        with pytest.raises(FloatingPointError):
+            differentiate_with_zeros_in_the_padding([0, 1, 3, 2], reverse)
 
     def test_rows_that_never_start_may_hold_anything(self):
         """A zero in the context or the state of a row without steps is its own business."""
