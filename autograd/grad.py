@@ -280,12 +280,20 @@ def seed_of(output: Node, seed: Any = None) -> Any:
 # Eager habit.
 
 
-def backward(output: Node, seed: Any = None, *, keep_graph: bool = False) -> None:
+def backward(
+    output: Node,
+    seed: Any = None,
+    *,
+    keep_graph: bool = False,
+    memory: int | str | None = None,
+    checkpoints: int | None = None,
+) -> None:
     """Accumulate the gradient of `output` into `.grad` of the tracked leaves it depends on.
 
     The recorded graph is used up, so that a loss that is kept does not keep its whole history;
-    `keep_graph=True` keeps it for a second backward.
+    `keep_graph=True` keeps it for a second backward. `memory` and `checkpoints` are as for `grad`.
     """
+    wanted = _requested(memory, checkpoints)
     if output.virtual:
         raise GradientError(
             f"backward() on {describe(output)}: it is virtual; draw its gradient with "
@@ -303,7 +311,12 @@ def backward(output: Node, seed: Any = None, *, keep_graph: bool = False) -> Non
     nodes, _ = _ancestors([output], set())
     leaves = {node for node in nodes if not node.inputs}
     release = not keep_graph
-    if current_state().check is None:
+    if wanted is not None:
+        found = _within(wanted, nodes, [output], [g], list(leaves))
+        for node in nodes:
+            if release and node.inputs:
+                node.inputs = RELEASED
+    elif current_state().check is None:
         found = trampoline(walk(nodes, None, {output: g}, leaves, record=False, release=release))
     else:
         with _walking(record=False) as cotangents:
@@ -314,6 +327,25 @@ def backward(output: Node, seed: Any = None, *, keep_graph: bool = False) -> Non
             known = leaf._grad
             total = g if known is None else known._value + g
             leaf._grad = make_leaf(Node, "constant", np.asarray(total), None, False, None)
+
+
+def _requested(memory: Any, checkpoints: Any) -> Any:
+    """Return what a gradient may take, by the two keyword arguments; None for no limit."""
+    if memory is None and checkpoints is None:
+        return None
+    from autograd.budget import requested
+
+    return requested(memory, checkpoints)
+
+
+def _within(
+    wanted: Any, nodes: Sequence[Node], outputs: Any, seeds: Any, wrt: Sequence[Node]
+) -> dict[Node, Any]:
+    """Return the gradients there are (arrays) of tensors, computed within what is `wanted`."""
+    from autograd.budget import pulled
+
+    grads = pulled(nodes, outputs, seeds, wrt, wanted)
+    return {x: g for x, g in zip(wrt, grads, strict=True) if g is not None}
 
 
 # Functions of functions.
@@ -335,6 +367,28 @@ def _fresh(x: Any) -> Node:
         return link
     node: Node = make_leaf(Leaf, "constant", x._value, None, True, None)
     return node
+
+
+def _pulled_back(
+    outputs: Sequence[Node], seeds: Sequence[Any], wrt: Sequence[Node], wanted: Any
+) -> tuple[Sequence[Any], bool]:
+    """Return the gradients, and whether they are recorded, within what is `wanted`.
+
+    Recorded ones are computed as they are drawn, so each loop is held to what is wanted by itself.
+    """
+    if wanted is None:
+        grads, recorded = trampoline(pull_back(outputs, seeds, wrt))
+        return grads, recorded
+    from autograd.budget import allowing
+
+    nodes, foreign = _ancestors(outputs, set(wrt))
+    virtual = any(node._value is None for node in nodes)
+    if virtual or _any_node(seeds) or (foreign and current_state().recording):
+        with allowing(wanted):
+            grads, recorded = trampoline(pull_back(outputs, seeds, wrt))
+        return grads, recorded
+    found = _within(wanted, _active(nodes, set(wrt))[0], outputs, seeds, wrt)
+    return [found.get(x) for x in wrt], False
 
 
 class _Call:
@@ -364,9 +418,9 @@ class _Call:
         with enable_grad():
             self.result = fn(*self.args, **kwargs)
 
-    def gradients(self, outputs: Sequence[Node], seeds: Sequence[Any]) -> Any:
+    def gradients(self, outputs: Sequence[Node], seeds: Sequence[Any], wanted: Any = None) -> Any:
         """Return the gradients in the structure of the differentiated arguments."""
-        grads, self.recorded = trampoline(pull_back(outputs, seeds, self.fresh))
+        grads, self.recorded = _pulled_back(outputs, seeds, self.fresh, wanted)
         full = [or_zeros(g, x) for g, x in zip(grads, self.fresh, strict=True)]
         trees = []
         for structure, count in self.structures:
@@ -401,19 +455,26 @@ def _scalar_output(result: Any, name: str) -> Node:
 
 
 def value_and_grad(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    fn: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    memory: int | str | None = None,
+    checkpoints: int | None = None,
 ) -> Callable[..., Any]:
     """Return a function of the same arguments that returns `(fn's value, gradient)`.
 
     The gradient has the structure (dict, list, tuple) of argument `argnums`, or is a tuple of such
     for a sequence of numbers. With `has_aux`, fn returns `(value, extra)`, and so does this.
+    `memory` and `checkpoints` are as for `grad`.
     """
+    wanted = _requested(memory, checkpoints)
 
     def value_and_grad_of(*args: Any, **kwargs: Any) -> Any:
         call = _Call(fn, argnums, args, kwargs)
         result, aux = call.result if has_aux else (call.result, None)
         y = _scalar_output(result, "grad")
-        grads = call.gradients([y], [seed_of(y)])
+        grads = call.gradients([y], [seed_of(y)], wanted)
         value = y if call.recorded else _detached(y)
         return ((value, aux) if has_aux else value), grads
 
@@ -433,16 +494,29 @@ def _untied(results: Sequence[Any], fresh: Sequence[Node]) -> Sequence[Any]:
     return [_detached(y) if isinstance(y, Node) else y for y in results]
 
 
-def grad(fn: Any, argnums: Any = 0, has_aux: bool = False, *, seed: Any = None) -> Any:
+def grad(
+    fn: Any,
+    argnums: Any = 0,
+    has_aux: bool = False,
+    *,
+    seed: Any = None,
+    memory: int | str | None = None,
+    checkpoints: int | None = None,
+) -> Any:
     """Return the gradient function of `fn`; or, given a node, its gradients as nodes.
 
     `grad(fn, argnums)(*args)` is the gradient of a scalar function at `args`.
     `grad(loss, wrt)` with nodes returns the gradient nodes of `loss` in the structure of `wrt`:
     drawn, if they are virtual, else computed and recorded.
+
+    `memory` (bytes, or a text such as "64MB") is how much computing the gradient may allocate
+    beyond what exists before; loops then keep fewer states and run steps again, which changes no
+    gradient. If that cannot be, a BudgetError says the least. `checkpoints` is how many states
+    each loop keeps. See docs/memory.md.
     """
     if isinstance(fn, Node):
-        return _grad_of_node(fn, argnums, seed)
-    both = value_and_grad(fn, argnums, has_aux)
+        return _grad_of_node(fn, argnums, seed, _requested(memory, checkpoints))
+    both = value_and_grad(fn, argnums, has_aux, memory=memory, checkpoints=checkpoints)
 
     def grad_of(*args: Any, **kwargs: Any) -> Any:
         value, grads = both(*args, **kwargs)
@@ -451,7 +525,7 @@ def grad(fn: Any, argnums: Any = 0, has_aux: bool = False, *, seed: Any = None) 
     return grad_of
 
 
-def _grad_of_node(output: Node, wrt: Any, seed: Any) -> Any:
+def _grad_of_node(output: Node, wrt: Any, seed: Any, wanted: Any = None) -> Any:
     leaves, structure = flatten(wrt)
     for leaf in leaves:
         if not isinstance(leaf, Node):
@@ -471,16 +545,28 @@ def _grad_of_node(output: Node, wrt: Any, seed: Any) -> Any:
                 "function and use grad(fn)(x) inside the body, or differentiate outside the loop"
             )
     g = seed_of(output, seed)
-    grads, _ = trampoline(pull_back([output], [g], leaves, record=True))
+    if wanted is not None:
+        from autograd.budget import drawn_within
+
+        grads = drawn_within(wanted, output, g, leaves)
+    else:
+        grads, _ = trampoline(pull_back([output], [g], leaves, record=True))
     return unflatten(structure, [or_zeros(g, x) for g, x in zip(grads, leaves, strict=True)])
 
 
-def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., Any]]:
+def vjp(
+    fn: Callable[..., Any],
+    *args: Any,
+    memory: int | str | None = None,
+    checkpoints: int | None = None,
+) -> tuple[Any, Callable[..., Any]]:
     """Return `fn(*args)` and its pullback: from a cotangent of the result to those of `args`.
 
     The pullback takes a cotangent of the structure of the result and returns a tuple with one
-    gradient an argument. It may be called any number of times.
+    gradient an argument. It may be called any number of times. `memory` and `checkpoints` are as
+    for `grad`.
     """
+    wanted = _requested(memory, checkpoints)
     call = _Call(fn, tuple(range(len(args))), args, {})
     leaves, structure = flatten(call.result)
     outputs = [tensor(y) for y in leaves]
@@ -493,7 +579,7 @@ def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., Any]]:
                 f"result has {shown(structure)}"
             )
         checked = [seed_of(y, seed) for y, seed in zip(outputs, seeds, strict=True)]
-        return call.gradients(outputs, checked)
+        return call.gradients(outputs, checked, wanted)
 
     return unflatten(structure, _untied(leaves, call.fresh)), pullback
 

@@ -20,6 +20,7 @@ from autograd.tree import flatten, unflatten
 
 if TYPE_CHECKING:
     from autograd.execute.reference import Program
+    from autograd.explain import Explanation
 
 Inputs = Node | Sequence[Node] | Mapping[str, Node]
 
@@ -304,8 +305,7 @@ class Graph:
 
     def inline(self, inputs: Sequence[Any], prefix: str = "") -> list[Node]:
         """Return the outputs, drawn (or computed) anew on `inputs`; names get `prefix`."""
-        outputs: list[Node] = trampoline(self._inlined(inputs, prefix))
-        return outputs
+        return list(trampoline(self._inlined(inputs, prefix)))
 
     def _inlined(self, inputs: Sequence[Any], prefix: str = "") -> Task:
         made: dict[Node, Node] = dict(zip(self.inputs.values(), inputs, strict=True))
@@ -393,12 +393,21 @@ class Graph:
 
         return unrolled(self, depth, factor)
 
-    def grad(self, of: str | None = None, wrt: Sequence[str] | None = None) -> Graph:
+    def grad(
+        self,
+        of: str | None = None,
+        wrt: Sequence[str] | None = None,
+        *,
+        memory: int | str | None = None,
+        checkpoints: int | None = None,
+    ) -> Graph:
         """Return this graph with the gradient of output `of` added: outputs `grad_<name>`.
 
         `wrt` names parameters or inputs; all parameters by default. Where the graph already has
-        an output of that name, the new one is numbered: `grad_<name>_2`.
+        an output of that name, the new one is numbered: `grad_<name>_2`. `memory` is how much
+        running the graph may allocate, see `autograd.grad`.
         """
+        from autograd.budget import fitted, requested
         from autograd.grad import grad
 
         if of is None:
@@ -416,13 +425,18 @@ class Graph:
                     f"graph '{self.name}' has no parameter or input '{name}'; it has "
                     f"{', '.join(known)}"
                 )
-        with drawing(None):
-            grads = grad(self.select(of).outputs[of], [known[name] for name in names])
-        outputs = dict(self.outputs)
-        taken = dict.fromkeys(outputs, 2)
-        for name, g in zip(names, grads, strict=True):
-            outputs[unique_name(f"grad_{name}", taken)] = g
-        return Graph.of(self.inputs, outputs, self.name)
+        loss = self.select(of).outputs[of]
+
+        def draw() -> Graph:
+            with drawing(None):
+                grads = grad(loss, [known[name] for name in names])
+            outputs = dict(self.outputs)
+            taken = dict.fromkeys(outputs, 2)
+            for name, g in zip(names, grads, strict=True):
+                outputs[unique_name(f"grad_{name}", taken)] = g
+            return Graph.of(self.inputs, outputs, self.name)
+
+        return fitted(draw, requested(memory, checkpoints))
 
     def copy(self) -> Graph:
         """Return a graph of its own: new inputs, and parameters copied with their values."""
@@ -444,6 +458,12 @@ class Graph:
         return self.copy()
 
     # Seeing and saving.
+
+    def explain(self) -> Explanation:
+        """Return what each loop does and costs, and what a backward would save; print it."""
+        from autograd.explain import explain
+
+        return explain(self)
 
     def __repr__(self) -> str:
         return (

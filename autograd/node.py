@@ -166,11 +166,11 @@ class Node(ArrayMethods):
         """The gradient `backward()` has accumulated; kept for leaves only."""
         return None
 
-    def backward(self, seed: Any = None, *, keep_graph: bool = False) -> None:
+    def backward(self, seed: Any = None, *, keep_graph: bool = False, **limits: Any) -> None:
         """Add the gradient of this tensor to `.grad` of every tracked leaf it depends on."""
         from autograd.grad import backward
 
-        backward(self, seed, keep_graph=keep_graph)
+        backward(self, seed, keep_graph=keep_graph, **limits)
 
     def named(self, name: str) -> Node:
         """Give the node a name for text, pictures, errors and queries, and return it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,29 @@ from autograd.node import OPS, Node, draw_input
 from autograd.ops.shape import broadcast_to, reshape, swapaxes
 from autograd.scope import Scope, drawing
 from autograd.spec import Spec
+from autograd.trampoline import trampoline
 from autograd.vmap import apply_batched
 from loops.form import Ports, ports_of
+from loops.gradient import for_fewer_rows
 from loops.loop import loop
+from loops.stopping import batched_counted, batched_until
 
 
 def batched_loop(batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, Any]) -> list[Any]:
     """Return the outputs of a loop for a batch: the same loop over batched states and slices.
 
-    A state is batched as soon as anything batched reaches it in some step.
+    A state is batched as soon as anything batched reaches it in some step. Where examples run
+    different numbers of steps, see `loops/stopping.py`.
     """
     ports = ports_of(attrs)
     size = _size(batched, xs)
+    if attrs.get("rows"):
+        attrs = _ragged(attrs, tuple(batched), size)
+    elif attrs.get("counted") and batched[0]:
+        return batched_counted(batched, xs, attrs, size, batched_body)
     body, flags = _loop_body(attrs["body"], ports, tuple(batched), size)
+    if attrs.get("until") and any(flags[ports.shared : ports.shared + 2]):
+        return batched_until(batched, xs, attrs, size, batched_body)
     shared, states, sequences = ports.split(xs)
     _, state_batched, _ = ports.split(batched)
     init = [
@@ -43,6 +54,25 @@ def batched_loop(batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, An
         for y, grown in zip(finals, ports.split(flags)[1], strict=True)
     ]
     return [*full, *[swapaxes(y, 0, 1) for y in stacked]]
+
+
+def _ragged(attrs: dict[str, Any], batched: tuple[bool, ...], size: int) -> dict[str, Any]:
+    """Return the attrs of a ragged loop for a batch of such batches, all with the same lengths."""
+    body: Graph = attrs["body"]
+    if batched[0]:
+        raise GraphError(
+            f"ragged loop '{body.name}' has other lengths for each example of vmap, so its rows "
+            'would leave the batch at different steps; make it LoopNode(..., ragged="mask")'
+        )
+    ports = ports_of(attrs)
+    step = ("batch", ports.shared, ports.states, ports.each, batched, size)
+    return {**attrs, **trampoline(for_fewer_rows(attrs, step))}
+
+
+def batched_step(body: Graph, step: tuple[Any, ...]) -> Graph:
+    """Return the body for a batch that `step`, of a ragged loop's attrs, is about."""
+    _, shared, states, each, batched, size = step
+    return _loop_body(body, Ports(shared, states, each), batched, size)[0]
 
 
 def _size(batched: Sequence[bool], xs: Sequence[Any]) -> int:
@@ -128,3 +158,57 @@ def batched_branch(
             chosen = reshape(own, (size,) + (1,) * (y.ndim - 1))
             results[i] = OPS["where"](chosen, y, results[i])
     return results
+
+
+def batched_replay(batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, Any]) -> list[Any]:
+    """Return the outputs of a replay for a batch: a replay whose bodies have the batch axis.
+
+    What is carried is batched throughout, and so are states that anything batched reaches. Where
+    the data decide the number of steps, and where states have lags, the two loops that the replay
+    stands for are batched instead, so that all states are stored.
+    """
+    size = _size(batched, xs)
+    if any(attrs.get(key) for key in ("until", "counted", "lags", "carried_lags")):
+        return _batched_definition(batched, xs, attrs, size)
+    counts = [attrs[key] for key in ("shared", "states", "carried", "each", "incoming")]
+    ends = [sum(counts[:i]) for i in range(6)]
+    (shared, states, carried, each, incoming), (b_shared, b_states, _, b_each, b_incoming) = (
+        [list(some[a:b]) for a, b in pairwise(ends)] for some in (xs, batched)
+    )
+    ports = Ports(counts[0], counts[1], counts[3])
+    if any((*b_shared, *b_states, *b_each)):
+        step, flags = _loop_body(attrs["step"], ports, (*b_shared, *b_states, *b_each), size)
+        b_states = ports.split(flags)[1]
+    else:
+        step = attrs["step"]
+    flags = (*b_shared, *[True] * len(carried), *b_states, *b_each, *b_incoming)
+    full = [True] * len(attrs["backward"].outputs)
+    backward, _ = batched_body(attrs["backward"], flags, full, size)
+    grown = [*b_states, *[True] * len(carried)]
+    given = batched[ends[1] : ends[3]]
+    init = [
+        broadcast_to(x, (size, *x.shape)) if wanted and not b else x
+        for x, wanted, b in zip((*states, *carried), grown, given, strict=True)
+    ]
+    sequences = [
+        swapaxes(x, 0, 1) if b else x
+        for x, b in zip((*each, *incoming), (*b_each, *b_incoming), strict=True)
+    ]
+    outputs = OPS["replay"](
+        *shared, *init, *sequences, **{**attrs, "step": step, "backward": backward}
+    )
+    return [y if i < len(carried) else swapaxes(y, 0, 1) for i, y in enumerate(outputs)]
+
+
+def _batched_definition(
+    batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, Any], size: int
+) -> list[Any]:
+    from loops.replay import definition
+
+    scope = Scope("replay", None)
+    single = [Spec(x.shape[b:], x.dtype) for x, b in zip(xs, batched, strict=True)]
+    with drawing(scope):
+        inputs = {f"x{i}": draw_input(f"x{i}", spec, scope) for i, spec in enumerate(single)}
+        outputs = definition([*inputs.values()], attrs)
+    graph = Graph.of(inputs, {f"y{i}": y for i, y in enumerate(outputs)}, "replay")
+    return batched_body(graph, batched, [True] * len(outputs), size)[0].inline(xs)

@@ -7,6 +7,7 @@ from typing import Any
 
 from autograd.describe import describe, settle
 from autograd.errors import DTypeError, GraphError, ShapeError
+from autograd.execute.footprint import peak
 from autograd.execute.reference import compute, steps
 from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, unique_name
@@ -92,6 +93,14 @@ class Branch(Op):
 
     def trips(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Trips:
         return Trips(1, one_of=True)
+
+    def working(
+        self, inputs: Sequence[Spec], outputs: Sequence[Spec], attrs: dict[str, Any]
+    ) -> Task:
+        most = 0.0
+        for body in self.bodies(attrs):
+            most = max(most, (yield peak(body)).bytes)
+        return most
 
     def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {}

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from autograd.budget import allowance
 from autograd.describe import settle
 from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, ancestors, unique_name
@@ -64,15 +65,26 @@ def loop_gradient(
     needs: Sequence[bool], g: Sequence[Any], y: Any, xs: Sequence[Any], attrs: dict[str, Any]
 ) -> Task:
     """Return the gradients of a loop's inputs; a task, so that loops may nest to any depth."""
+    if allowance() is not None and not attrs.get("rows"):
+        from loops.memory import budgeted_gradient
+
+        return (yield budgeted_gradient(needs, g, y, xs, attrs))
+    return (yield stored_gradient(needs, g, y, xs, attrs))
+
+
+def stored_gradient(
+    needs: Sequence[bool], g: Sequence[Any], y: Any, xs: Sequence[Any], attrs: dict[str, Any]
+) -> Task:
+    """Return the gradients by the two loops above: all residuals are stored."""
     ports = ports_of(attrs)
     given = tuple(part is not None for part in g)
-    counts = _counts(attrs)
+    counts = counts_of(attrs)
     plan = yield planned(attrs["body"], ports, tuple(needs), given, counts)
     if plan is None:
         return [None] * len(needs)
     g_states, g_collected = ports.split_outputs(g)
     shared, states, sequences = ports.split(xs)
-    name = _name(y)
+    name = name_of(y)
     ragged: dict[str, Any] = {}
 
     outputs = y
@@ -81,7 +93,7 @@ def loop_gradient(
         if attrs.get("rows"):
             saving |= yield _ragged(attrs, "saving", tuple(needs), given)
         outputs = loop(*xs, **saving)
-        _named(outputs, f"{name}_saved")
+        named(outputs, f"{name}_saved")
     residuals = [outputs[i] for i in plan.residuals]
     count = [shared[0]] if counts == "counted" else []
     if counts == "until":
@@ -111,12 +123,17 @@ def loop_gradient(
     outputs = loop(  # in the order of `cut` in BodyVjp.plan
         *count,
         *[shared[i] for i in plan.shared],
-        *[_zeros(states[i]) if g_states[i] is None else g_states[i] for i in plan.carried],
-        *[_zeros(shared[i]) for i in plan.accumulated],
+        *[zeros(states[i]) if g_states[i] is None else g_states[i] for i in plan.carried],
+        *[zeros(shared[i]) for i in plan.accumulated],
         *sequence_inputs,
         **backward,
     )
-    _named(outputs, f"{name}_grad")
+    named(outputs, f"{name}_grad")
+    return by_input(plan, ports, outputs, needs)
+
+
+def by_input(plan: Plan, ports: Ports, outputs: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+    """Return what the gradient loop hands out, arranged like the inputs of the loop."""
     results: list[Any] = [None] * len(needs)
     rest = list(outputs)
     for i in plan.carried:
@@ -131,14 +148,14 @@ def loop_gradient(
 def saved_by(attrs: dict[str, Any], needs: Sequence[bool], given: Sequence[bool]) -> Task:
     """Return (name, spec) of what a loop's gradient saves each step: residuals no output has."""
     body: Graph = attrs["body"]
-    plan = yield planned(body, ports_of(attrs), tuple(needs), tuple(given), _counts(attrs))
+    plan = yield planned(body, ports_of(attrs), tuple(needs), tuple(given), counts_of(attrs))
     if plan is None or plan.saving is None:
         return []
     extra = list(plan.saving.outputs.values())[len(body.outputs) :]
     return [(plan.saving.names[x], x.spec) for x in extra]
 
 
-def _counts(attrs: dict[str, Any]) -> str:
+def counts_of(attrs: dict[str, Any]) -> str:
     """Return what the gradient loop counts its steps by: see `planned`."""
     return "until" if attrs.get("until") else "counted" if attrs.get("counted") else ""
 
@@ -146,12 +163,17 @@ def _counts(attrs: dict[str, Any]) -> str:
 def _ragged(
     attrs: dict[str, Any], part: str, needs: tuple[bool, ...], given: tuple[bool, ...]
 ) -> Task:
-    """Return the attrs that let a part of a ragged loop's gradient run for fewer rows.
-
-    Where the rows are in its body is seen by comparing it with that for one row more.
-    """
+    """Return the attrs that let a part of a ragged loop's gradient run for fewer rows."""
     ports = ports_of(attrs)
     step = (part, ports.shared, ports.states, ports.each, needs, given)
+    return (yield for_fewer_rows(attrs, step))
+
+
+def for_fewer_rows(attrs: dict[str, Any], step: tuple[Any, ...]) -> Task:
+    """Return the attrs that let a loop over what `step` derives of a ragged body be ragged too.
+
+    Where the rows are in that body is seen by comparing it with that for one row more.
+    """
     key = ("ragged", step, attrs["rows"])
     body: Graph = attrs["body"]
     if key not in body._cache:
@@ -167,23 +189,29 @@ def _ragged(
 
 
 def derived(body: Graph, step: tuple[Any, ...]) -> Task:
-    """Return the saving or the backward body of a ragged loop with this body."""
+    """Return the saving or the backward body of a ragged loop with this body, or that for vmap."""
+    if step[0] == "batch":
+        from loops.batch import batched_step
+
+        return batched_step(body, step)
     part, shared, states, each, needs, given = step
     plan = yield planned(body, Ports(shared, states, each), needs, given, "counted")
     return plan.backward if part == "backward" else plan.saving or body
 
 
-def _zeros(like: Any) -> Any:
+def zeros(like: Any) -> Any:
+    """Return an array of zeros like a node or array."""
     return np.zeros(like.shape, like.dtype)
 
 
-def _name(y: Any) -> str:
+def name_of(y: Any) -> str:
     """Return the loop's name if its outputs are nodes of a drawing."""
     first = y[0] if y else None
     return (first.inputs[0].name or "loop") if isinstance(first, Node) and first.inputs else "loop"
 
 
-def _named(outputs: Sequence[Any], name: str) -> None:
+def named(outputs: Sequence[Any], name: str) -> None:
+    """Name the node that `outputs` are of, if they are nodes of a drawing."""
     if outputs and isinstance(outputs[0], Node) and outputs[0].inputs:
         outputs[0].inputs[0].named(name)
 
@@ -194,21 +222,29 @@ def planned(
     needs: tuple[bool, ...],
     given: tuple[bool, ...],
     counts: str = "",
+    from_states: bool = False,
 ) -> Task:
     """Return the Plan for those `needs` and those `given` gradients, or None: no dependence.
 
     `counts` says what the gradient loop counts by: nothing, `counted` (shared input 0 is the number
-    of steps, as in the loop itself) or `until` (the loop is stopped by its data). Plans are kept
-    with the body, so a body that is used again is not differentiated again.
+    of steps, as in the loop itself) or `until` (the loop is stopped by its data).
+    With `from_states` the residuals are states, from which the gradient computes a step's others
+    again. Plans are kept with the body, so a body that is used again is not differentiated again.
     """
-    key = ("gradient", ports, needs, given, counts)
+    allowed = None if body.flat else allowance()  # the gradients of loops inside go by it
+    key = ("gradient", ports, needs, given, counts, from_states, allowed)
     if key not in body._cache:
-        body._cache[key] = yield _plan(body, ports, needs, given, counts)
+        body._cache[key] = yield _plan(body, ports, needs, given, counts, from_states)
     return body._cache[key]
 
 
 def _plan(
-    body: Graph, ports: Ports, needs: tuple[bool, ...], given: tuple[bool, ...], counts: str
+    body: Graph,
+    ports: Ports,
+    needs: tuple[bool, ...],
+    given: tuple[bool, ...],
+    counts: str,
+    from_states: bool,
 ) -> Task:
     scope = Scope(body.name, None)
     with drawing(scope):
@@ -221,7 +257,7 @@ def _plan(
         dict(zip(body.outputs, outputs, strict=True)),
     )
     yield vjp.differentiate(needs, given)
-    return vjp.plan(body.name, counts) if vjp.found or vjp.carried else None
+    return vjp.plan(body.name, counts, from_states) if vjp.found or vjp.carried else None
 
 
 class BodyVjp:
@@ -276,7 +312,7 @@ class BodyVjp:
                 return
             carried = grown
 
-    def plan(self, name: str, counts: str) -> Plan:
+    def plan(self, name: str, counts: str, from_states: bool) -> Plan:
         """Return the two bodies: what can be computed going forward, and the rest."""
         accumulated = [i for i, x in enumerate(self.shared) if x in self.found]
         outgoing = [i for i, x in enumerate(self.slices) if x in self.found]
@@ -293,7 +329,7 @@ class BodyVjp:
             }
         incoming = {*self.seeds.values(), *totals.values()}
         read = _read_going_back([*results.values()], incoming, set(self.shared))
-        if any(x.ndim >= MAX_AXES for x in read):
+        if from_states or any(x.ndim >= MAX_AXES for x in read):
             read = _ports_read([*results.values()], incoming)
         reads = set(read)
         count = self._count(counts)

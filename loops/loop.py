@@ -6,7 +6,7 @@ What its attrs say, and where which port stands, is in `loops/form.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from autograd.spec import UNKNOWN, Array, Spec
 from autograd.trampoline import Task
 from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, ports_of
 from loops.running import order_of, run_loop
+from loops.unroll import expand_loop
 
 
 class Loop(Op):
@@ -118,8 +119,6 @@ class Loop(Op):
     def expand(
         self, attrs: dict[str, Any], inputs: Sequence[Node], path: str, factor: int | None
     ) -> list[Node] | None:
-        from loops.unroll import expand_loop
-
         return expand_loop(attrs, inputs, path, factor)
 
     def bodies(self, attrs: dict[str, Any]) -> tuple[Graph, ...]:
@@ -131,7 +130,10 @@ class Loop(Op):
         shared, states, each = ports.split(range(total))
         entries = [
             *[Port("shared", i, i) for i in shared],
-            *[Port("state", i, i, fed_by=i - ports.shared) for i in states],
+            *[
+                Port("state", i, i, fed_by=i - ports.shared, lag=lag)
+                for i, lag in zip(states, lags_of(attrs), strict=True)
+            ],
             *[Port("each", i, i) for i in each],
         ]
         outputs = range(len(attrs["body"].outputs))
@@ -152,13 +154,20 @@ class Loop(Op):
 
         return saved_by(attrs, needs, given)
 
+    def working(
+        self, inputs: Sequence[Spec], outputs: Sequence[Spec], attrs: dict[str, Any]
+    ) -> Task:
+        from loops.memory import loop_working
+
+        return loop_working(inputs, attrs)
+
     def label(self, attrs: dict[str, Any]) -> dict[str, Any]:
         shown: dict[str, Any] = {}
         if attrs["length"] is not None:
             shown["bound" if attrs.get("bounded") else "length"] = attrs["length"]
         if attrs["reverse"]:
             shown["reverse"] = True
-        for key in ("until", "counted", "lags"):
+        for key in ("until", "counted"):
             if attrs.get(key):
                 shown[key] = attrs[key]
         if attrs.get("rows"):
@@ -327,21 +336,64 @@ class LoopNode(Node):
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._builder.close(self, failed=kind is not None)
 
-    def each(self, xs: Any, name: str | None = None) -> Node:
+    def each(
+        self,
+        xs: Any,
+        name: str | None = None,
+        *,
+        lag: int | None = None,
+        lead: int | None = None,
+        before: Any = None,
+        after: Any = None,
+    ) -> Node:
         """Return the slice `xs[t]` that step t sees. `xs` lies outside; its first axis is time.
 
         A parameter may be given: each step then has its own part of it.
+
+        With `lag=k` it is `xs[t - k]`, with `lead=k` `xs[t + k]`: ago or ahead in time, also in a
+        loop that runs in reverse. `before`, or with a lead `after`, says what lies outside: rows in
+        the order of time (k or more, up to the start, or from the end), one row or number for all
+        of them, "edge" (the first or last row again) or "wrap" (round to the other end). What lies
+        after a row of a ragged loop is what lies after its own last step.
         """
-        port: Node = self._builder.each(xs, name)
+        port: Node = self._builder.each(xs, name, lag, lead, before, after)
         return port
 
-    def branch(self, name: str, init: Any) -> Node:
-        """Return the state `name`: `init` in the first step, then what `feed` gave it."""
-        port: Node = self._builder.branch(name, init)
-        return port
+    @overload
+    def branch(
+        self, name: str, init: Any = None, *, lag: int | None = None, history: Any = None
+    ) -> Node: ...
+
+    @overload
+    def branch(
+        self, name: str, init: Any = None, *, lags: Sequence[int], history: Any = None
+    ) -> tuple[Node, ...]: ...
+
+    def branch(
+        self,
+        name: str,
+        init: Any = None,
+        *,
+        lag: int | None = None,
+        lags: Sequence[int] | None = None,
+        history: Any = None,
+    ) -> Any:
+        """Return the state `name`: `init` in the first step, then what `feed` gave it.
+
+        With `lag=k` it is what `feed` gave it k steps ago. With `lags=(1, 5)` it is read at several
+        lags: a tuple with one node for each, all fed by feeding one of them.
+
+            h1, h5 = step.branch("h", init, lags=(1, 5))
+            step.feed(h1, ag.tanh(x + h1 @ w + h5 @ v))
+
+        Before the start every value is `init`; or give `history`, with one row a step, as many as
+        the longest lag, in the order of time. In reverse "before the start" is after the end.
+        """
+        ports = self._builder.branch(name, init, lag, lags, history)
+        return ports[0] if lags is None else ports
 
     def feed(self, branch: Node, value: Any) -> None:
-        """Make `value` what `branch` is in the next step."""
+        """Make `value` what `branch` is in the next step, and in later ones at other lags."""
         self._builder.feed(branch, value)
 
     def until(self, stop: Any, unless: Any = None) -> None:
@@ -370,7 +422,11 @@ class LoopNode(Node):
         return node
 
     def final(self, branch: Node) -> Node:
-        """Return what the last step fed to `branch` (its initial value if there is no step)."""
+        """Return what the last step fed to `branch` (its initial value if there is no step).
+
+        Of a state that is read k > 1 steps later, these are the last k values, in the order of
+        time: k rows, as `history` takes them.
+        """
         node: Node = self._builder.final(self, branch)
         return node
 

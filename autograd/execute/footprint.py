@@ -27,21 +27,30 @@ OBJECT = 176
 NODE = 3000
 """Python's own bytes for a node made ready to run, the drawing of it included."""
 
-VIEWS = frozenset(
-    "broadcast_to diagonal flip identity item permute_dims slice split stop_gradient swapaxes "
-    "unstack".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+VIEWS = _words(
+    """
+    broadcast_to diagonal flip identity item permute_dims slice split stop_gradient swapaxes
+    unstack
+    """
 )
 """Ops whose results look at their first input, which therefore stays as long as they do."""
 MAYBE_VIEWS = frozenset({"astype", "einsum", "reshape"})
 """Ops whose results may do so, or be arrays of their own."""
 
-LEAN = frozenset(
-    "abs add all any arccos arccosh arcsin arcsinh arctan arctan2 arctanh astype ceil concat cos "
-    "cosh divide equal exp exp2 expm1 floor floor_divide greater greater_equal hypot identity "
-    "isfinite isinf isnan item less less_equal log log10 log1p log2 logaddexp logical_and "
-    "logical_not logical_or logical_xor matmul max maximum mean min minimum multiply negative "
-    "not_equal power prod reciprocal relu remainder reshape round sign sin sinh sqrt square stack "
-    "stop_gradient subtract sum sum_to swapaxes tan tanh where".split()
+LEAN = _words(
+    """
+    abs add all any arccos arccosh arcsin arcsinh arctan arctan2 arctanh astype ceil concat cos
+    cosh divide equal exp exp2 expm1 floor floor_divide greater greater_equal hypot identity
+    isfinite isinf isnan item less less_equal log log10 log1p log2 logaddexp logical_and
+    logical_not logical_or logical_xor matmul max maximum mean min minimum multiply negative
+    not_equal power prod reciprocal relu remainder reshape round sign sin sinh sqrt square stack
+    stop_gradient subtract sum sum_to swapaxes tan tanh where
+    """
 )
 """Ops that make nothing but their result."""
 OTHERS = {"erf": 8, "erfc": 8}
