@@ -38,7 +38,9 @@ class Port:
     body: int = 0
     """Position in `node.bodies`."""
     fed_by: int | None = None
-    """For a state: position of the body output that becomes its value in the next step."""
+    """For a state: position of the body output that becomes its value in a later step."""
+    lag: int = 1
+    """For a state: how many steps later."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,13 @@ class Op:
     def ports(self, attrs: dict[str, Any]) -> tuple[tuple[Port, ...], tuple[Exit, ...]]:
         """Return how inputs reach the bodies and how body outputs leave them."""
         return (), ()
+
+    def shifts(self, attrs: dict[str, Any]) -> tuple[int, ...]:
+        """Return how many steps late each output is, if outputs are input 0 at other steps.
+
+        Pictures then show such an output as an arrow that says so. Negative: early.
+        """
+        return ()
 
     def output_name(self, attrs: dict[str, Any], index: int) -> str:
         """Return what output `index` of several is called in text and in names of nodes."""

@@ -14,6 +14,15 @@ from autograd.node import NO_ATTRS, OPS, Node, apply, draw_input, seen_from, ten
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
 from autograd.trampoline import trampoline
+from loops.delays import (
+    Delay,
+    checked_delay,
+    checked_lags,
+    filled,
+    moved_along,
+    starts_of,
+    turned,
+)
 from loops.form import MAX_LENGTH, Ports, loop_attrs
 from loops.loop import LoopNode, state_changed
 from loops.masked import masked_loop
@@ -85,8 +94,8 @@ class Builder:
         self.reverse = reverse
         self.bound = bound
         self.truncate = truncate
-        self.block_start: Node | None = None
-        """With truncate: whether the running step begins a block other than the first."""
+        self.block_starts: dict[int, Node] = {}
+        """With truncate: whether, so many steps ago, a block other than the first had not begun."""
         self.truncated: dict[Node, Node] = {}
         """What branch() returned instead of a port, and the port."""
         self.scope = Scope(name, current_state().scope)
@@ -98,7 +107,13 @@ class Builder:
         self.counter: Node | None = None
         """The state that counts steps, once somebody asks for it."""
         self.sequences: dict[Node, Node] = {}
+        self.delayed: dict[Node, Delay] = {}
+        """The per-step inputs that are of another step, not yet moved along."""
         self.states: dict[Node, Node] = {}
+        self.lags: dict[Node, int] = {}
+        """The states that are read more than one step later."""
+        self.lines: dict[Node, tuple[Node, ...]] = {}
+        """The ports of states that are read at several lags: all of them, by each."""
         self.fed: dict[Node, Node] = {}
         self.collected: list[tuple[str, Node]] = []
         self.handles: list[tuple[Node, Node | int]] = []
@@ -181,7 +196,7 @@ class Builder:
             else:
                 with drawing(self.scope.parent):
                     zero = self.lengths * 0
-            self.counter = self.branch("steps", zero)
+            (self.counter,) = self.branch("steps", zero)
             self.feed(self.counter, self.counter + 1)
         return self.counter
 
@@ -195,7 +210,7 @@ class Builder:
             )
         return self.final(node, self.counter)
 
-    def each(self, xs: Any, name: str | None) -> Node:
+    def each(self, xs: Any, name: str | None, lag: Any, lead: Any, before: Any, after: Any) -> Node:
         self._check_open("each()")
         outer = self._outside(xs, "a per-step input")
         spec = outer.spec
@@ -214,11 +229,28 @@ class Builder:
                 "says how many steps there are at most; leave the bound out"
             )
         self._check_rows(outer, Spec(spec.shape[1:], spec.dtype), "per-step input")
+        delay = self._delay(outer, lag, lead, before, after)
+        if delay is not None:
+            name = name or f"{outer.name or 'x'}_{delay.suffix}"
         port = draw_input(name or outer.name, Spec(spec.shape[1:], spec.dtype), self.scope)
         port.line = user_line()
         port.tracked = outer.tracked
         self.sequences[port] = outer
+        if delay is not None:
+            self.delayed[port] = delay
+            port.tracked = outer.tracked or (delay.fill is not None and delay.fill.tracked)
         return port
+
+    def _delay(self, xs: Node, lag: Any, lead: Any, before: Any, after: Any) -> Delay | None:
+        """Return of which other step a per-step input is, and what lies outside of it."""
+        what = f"per-step input {describe(xs)} of loop '{self.name}'"
+        asked = checked_delay(lag, lead, before, after, what)
+        if asked is None:
+            return None
+        steps, rule = asked
+        if isinstance(rule, str):
+            return Delay(steps, rule, None)
+        return filled(steps, self._outside(rule, f"what lies outside of {what}"), xs, what)
 
     def _check_length(self, xs: Node, length: int, what: str) -> None:
         if xs.shape[0] != length:
@@ -227,24 +259,44 @@ class Builder:
                 f"{what} {length}; they must be equal"
             )
 
-    def branch(self, name: str, init: Any) -> Node:
+    def branch(
+        self, name: str, init: Any, lag: Any = None, lags: Any = None, history: Any = None
+    ) -> tuple[Node, ...]:
+        """Return the ports of a state, one for each lag at which it is read."""
         self._check_open("branch()")
-        outer = self._outside(init, f"the initial value of state '{name}'")
-        self._check_rows(outer, outer.spec, f"state '{name}' started with")
-        port = draw_input(name, outer.spec, self.scope)
-        port.line = user_line()
-        self.states[port] = outer
-        if self.truncate is None or not outer.spec.floating:
-            return port
-        return self._truncated(port, self.truncate)
+        what = f"state '{name}' of loop '{self.name}'"
+        lags, several = checked_lags(lag, lags, what), lags is not None
+        first, rows = [
+            None if x is None else self._outside(x, f"the {word} of state '{name}'")
+            for x, word in ((init, "initial value"), (history, "history"))
+        ]
+        with drawing(self.scope.parent):
+            starts = starts_of(first, rows, lags, self.reverse, what)
+        ports = []
+        for steps, start in zip(lags, starts, strict=True):
+            spec = start.spec if steps == 1 else Spec(start.shape[1:], start.dtype)
+            self._check_rows(start, spec, f"state '{name}' started with")
+            own = f"{name}_lag_{steps}" if several and steps > 1 else name
+            port = draw_input(own, spec, self.scope)
+            port.line = user_line()
+            self.states[port] = start
+            if steps > 1:
+                self.lags[port] = steps
+            ports.append(port)
+        self.lines |= dict.fromkeys(ports, tuple(ports))
+        if self.truncate is None or not ports[0].spec.floating:
+            return tuple(ports)
+        block = self.truncate
+        return tuple([self._truncated(x, block, k) for x, k in zip(ports, lags, strict=True)])
 
-    def _truncated(self, port: Node, block: int) -> Node:
+    def _truncated(self, port: Node, block: int, lag: int) -> Node:
         """Return the state `port`, through which no gradient leaves a block of steps."""
-        if self.block_start is None:
+        if lag not in self.block_starts:
             number = self.index()
-            start = OPS["logical_and"](number % block < 1, number >= block)
-            self.block_start = start.named("block_start")
-        start = self.block_start
+            start = OPS["logical_and"](number % block < lag, number >= block)
+            name = "block_start" if lag == 1 else f"block_start_{lag}"
+            self.block_starts[lag] = start.named(name)
+        start = self.block_starts[lag]
         if start.ndim:  # one a row of a ragged loop, which lies on the first axis of the state
             start = start[(slice(None), *[None] * (port.ndim - 1))]
         state: Node = OPS["where"](start, OPS["stop_gradient"](port), port)
@@ -254,16 +306,27 @@ class Builder:
 
     def feed(self, branch: Node, value: Any) -> None:
         self._check_open("feed()")
-        branch = self._port(branch)
-        name = branch.name or "state"
-        if branch in self.fed:
-            raise GraphError(f"state '{name}' of loop '{self.name}' is fed twice; feed it once")
-        inner = self._inside(value)
-        if inner.spec != branch.spec:
-            raise ShapeError(
-                f"{state_changed(name, branch.spec, inner)} (loop '{self.name}')"
+        ports = self.lines[self._port(branch)]
+        name = ports[0].name or "state"
+        if ports[0] in self.fed:
+            raise GraphError(
+                f"state '{name}' of loop '{self.name}' is fed twice; feed it once"
+                + (", which feeds all its lags" if len(ports) > 1 else "")
             )
-        self.fed[branch] = inner
+        inner = self._inside(value)
+        if inner.spec != ports[0].spec:
+            raise ShapeError(
+                f"{state_changed(name, ports[0].spec, inner)} (loop '{self.name}')"
+                + self._perhaps_history(ports, inner)
+            )
+        self.fed |= dict.fromkeys(ports, inner)
+
+    def _perhaps_history(self, ports: Sequence[Node], value: Node) -> str:
+        """Return what to add if a state was started with rows where one value is asked for."""
+        most = max(self.lags.get(port, 1) for port in ports)
+        if most == 1 or ports[0].spec != Spec((most, *value.shape), value.dtype):
+            return ""
+        return f"; if its init is one row for each of {most} steps, give it as history="
 
     def _port(self, branch: Any) -> Node:
         """Return the port of the state that branch() returned as `branch`."""
@@ -366,15 +429,19 @@ class Builder:
         ports = [*captured.values(), *self.states, *self.sequences]
         body = Graph.of(_unique_names(ports), outputs, self.name)
         counts = Ports(len(captured), len(self.states), len(self.sequences))
-        sequences = list(self.sequences.values())
         flipped = self.reverse and self.going is not None  # such a loop runs forward
-        if flipped:
-            with drawing(self.scope.parent):
+        starts = list(self.states.values())
+        lags = [self.lags.get(port, 1) for port in self.states]
+        with drawing(self.scope.parent):
+            sequences = moved_along(self.sequences, self.delayed, self.lengths)
+            if flipped:
                 sequences = [OPS["flip"](xs, axes=(0,)) for xs in sequences]
+                starts = [turned(x) if k > 1 else x for x, k in zip(starts, lags, strict=True)]
         attrs = loop_attrs(
             body,
             counts,
             reverse=self.reverse and not flipped,
+            lags=lags,
             length=None if self.sequences else self.bound if self.length is None else self.length,
             until=self.going is not None,
             bounded=self.bound is not None,
@@ -383,7 +450,7 @@ class Builder:
         if self.lengths is not None:
             rows = self.lengths.shape[0]
             attrs["rows"] = trampoline(find_rows(body, counts, rows, self.name))
-        inputs = [*captured, *self.states.values(), *sequences]
+        inputs = [*captured, *starts, *sequences]
         if self.lengths is not None and self.ragged == "mask":
             inputs, attrs = masked_loop(inputs, attrs)
         try:
@@ -401,6 +468,8 @@ class Builder:
             else:
                 index = _position(self.states, what)
                 output = apply(OPS["item"], (node,), {"index": index})
+                if flipped and lags[index] > 1:
+                    output = turned(output)
             _become(handle, output)
 
     def _put_condition_first(self) -> None:
@@ -461,10 +530,13 @@ class Builder:
         """Let go of all but the states' order: a loop, drawn or failed, must not hold a cycle."""
         self.scope.captured = {}
         self.sequences = {}
+        self.delayed = {}
+        self.lines = {}
         self.fed = {}
         self.collected = []
         self.handles = []
-        self.going = self.lengths = self.block_start = None
+        self.going = self.lengths = None
+        self.block_starts = {}
         self.states = {port: port for port in self.states}
 
 

@@ -111,6 +111,7 @@ def _body_lines(graph: Graph, node: Node, index: int, body: Graph, indent: str) 
         line += f" <- {reference(graph, node.inputs[port.outer])}"
         if port.fed_by is not None:
             line += f", then {reference(body, results[port.fed_by])}"
+            line += f" {port.lag} steps later" if port.lag > 1 else ""
         yield line
     for i, name in enumerate(names):
         if i not in given:

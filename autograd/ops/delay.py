@@ -22,12 +22,12 @@ repeated, or the sequence again (the last two are NumPy's names in `pad`)."""
 class Delays(Op):
     """For each of `lags` the sequence `xs` that many steps ago: `y[t] = xs[t - lag]`.
 
-    A negative lag looks ahead. `before` and `after` (see RULES) say what lies outside of `xs`: ahead
-    of step 0, and behind the last. Given rows are inputs: `before`, whose last row is that of step
-    -1, then `after`, whose first row is that of step T. They broadcast, so one number or one row
-    serves all steps. With `ragged` the last input has the number of steps of each row of the batch,
-    axis 1: what lies after is then what lies after a row's own last step. Step t of row b is only
-    right for t < lengths[b], the others say nothing.
+    A negative lag looks ahead. `before` and `after` (see RULES) say what lies outside of `xs`,
+    earlier than step 0 and later than the last. Given rows are inputs: `before`, whose last row is
+    that of step -1, then `after`, whose first row is that of step T. They broadcast, so one number
+    or one row serves all steps. With `ragged` the last input has the number of steps of each row of
+    the batch, axis 1: what lies after is then what lies after a row's own last step. Step t of row
+    b is only right for t < lengths[b], the others say nothing.
 
     Lags that only take given rows are views of one array. The gradient is the adjoint: what was
     taken from a place is added to it.
@@ -69,7 +69,7 @@ class Delays(Op):
             )
         needed = _needed(lags)
         for side, fill, count in zip(("before", "after"), given, needed, strict=True):
-            if fill is not None and not _fits(fill, xs, count):
+            if fill is not None and not rows_fit(fill, xs, count):
                 raise ShapeError(
                     f"`{side}` must be {xs.dtype} and broadcast to the rows it stands for, shape "
                     f"{(count, *xs.shape[1:])}, but is {fill}; give {count} rows or more in the "
@@ -103,6 +103,16 @@ class Delays(Op):
             _behind(x, len(sequence.shape) - 1, b) for x, b in zip(xs[1:], batched[1:], strict=True)
         ]
         return [swapaxes(y, 0, 1) for y in self(swapaxes(sequence, 0, 1), *fills, **attrs)]
+
+    def shifts(self, attrs: dict[str, Any]) -> tuple[int, ...]:
+        lags: tuple[int, ...] = attrs["lags"]
+        return lags
+
+    def output_name(self, attrs: dict[str, Any], index: int) -> str:
+        lag = attrs["lags"][index]
+        if attrs["lags"].count(lag) > 1:
+            return str(index)
+        return f"lag_{lag}" if lag > 0 else f"lead_{-lag}"
 
     def _merged(self, batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         """Return the result for a batch of ragged batches: their rows side by side are one."""
@@ -221,8 +231,8 @@ def _counts(xs: Spec, before: Any, after: Any, lags: Sequence[int]) -> tuple[int
     return first, last
 
 
-def _fits(fill: Spec, xs: Spec, count: int) -> bool:
-    """True if `fill` broadcasts to `count` rows of `xs`, or is that many full rows, or more."""
+def rows_fit(fill: Spec, xs: Spec, count: int) -> bool:
+    """Return whether `fill` broadcasts to `count` rows of `xs`, or is `count` full rows or more."""
     if fill.dtype != xs.dtype or fill.ndim > xs.ndim:
         return False
     if fill.ndim == xs.ndim and fill.shape[0] != 1 and fill.shape[0] < count:
