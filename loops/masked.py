@@ -41,9 +41,10 @@ def masked_loop(inputs: Sequence[Node], attrs: dict[str, Any]) -> tuple[list[Nod
     or_none = ag.concat([lengths, np.zeros(1, np.int64)])  # no rows have a longest one too: 0
     count = ag.max(or_none)
     longest = lengths[:1] * 0 + ag.argmax(or_none, 0)  # the row to stand in, if there are rows
+    longest.named("longest")
     first = ag.maximum(count - 1, 0) if reverse else 0
     real = ag.where(steps < count, steps, first)[:, None]
-    alive = steps[:, None] < lengths
+    alive = (steps[:, None] < lengths).named("alive")
 
     def only_valid(xs: Node) -> Node:
         stand_in = ag.stop_gradient(xs)[real, longest]

@@ -496,6 +496,73 @@ class TestGraphs:
         for g, h in zip(grads, wanted, strict=True):
             assert_same(g, h, 1e-12)
 
+    @pytest.mark.parametrize("inner", MODES)
+    @pytest.mark.parametrize("outer", MODES)
+    @each_direction
+    def test_inside_a_ragged_loop_rows_have_rounds_and_steps_of_their_own(
+        self, reverse, outer, inner
+    ):
+        rounds = np.array([2, 0, 3, 1])
+        lengths = np.array([[2, 0, 4, 1], [0, 3, 1, 2], [4, 4, 0, 3]])
+        xs = np.stack([XS * (i + 1) for i in range(3)])
+
+        def together(w, xs):
+            def body(h, slices):
+                rows, n = slices
+                (h,), hs = scan(
+                    rnn(w, None),
+                    (h,),
+                    ag.swapaxes(rows, 0, 1),
+                    reverse=reverse,
+                    lengths=n,
+                    ragged=inner,
+                )
+                return h, ag.swapaxes(hs, 0, 1)
+
+            by_row = ag.swapaxes(xs, 1, 2)
+            return loss(flatten(scan(body, H0, (by_row, lengths), lengths=rounds, ragged=outer))[0])
+
+        def by_hand(w, xs):
+            columns, finals = [], []
+            for b, k in enumerate(rounds):
+                h, rows = ag.tensor(H0[b : b + 1]), []
+                for i in range(3):
+                    n = lengths[i, b] if i < k else 0
+                    (h,), hs = scan(rnn(w, None), (h,), xs[i, :n, b : b + 1], reverse=reverse)
+                    rows.append(ag.pad(hs[:, 0], ((0, T - n), (0, 0))))
+                columns.append(ag.stack(rows))
+                finals.append(h)
+            return loss([ag.concat(finals), ag.stack(columns, axis=1)])
+
+        assert_same(together(W, ag.tensor(xs)), by_hand(W, ag.tensor(xs)), 1e-13)
+        found, wanted = (ag.grad(fn, (0, 1))(W, xs) for fn in (together, by_hand))
+        for g, h in zip(found, wanted, strict=True):
+            assert_same(g, h, 1e-12)
+
+    @pytest.mark.parametrize("truncate", [1, 2, 3])
+    @each_direction
+    def test_truncated_gradients_are_those_of_rows_alone(self, reverse, truncate):
+        def together(w, xs, mode):
+            options = {"reverse": reverse, "truncate": truncate}
+            result = scan(rnn(w, None), (H0,), xs, **options, lengths=UNSORTED, ragged=mode)
+            return loss(flatten(result)[0])
+
+        def alone(w, xs):
+            finals, columns = [], []
+            for b, n in enumerate(UNSORTED):
+                options = {"reverse": reverse, "truncate": truncate}
+                row = xs[:n, b : b + 1]
+                (h,), hs = scan(rnn(w, None), (H0[b : b + 1],), row, **options)
+                finals.append(h)
+                columns.append(ag.pad(hs, ((0, T - n), (0, 0), (0, 0))))
+            return loss([ag.concat(finals), ag.concat(columns, axis=1)])
+
+        wanted = ag.grad(alone, (0, 1))(W, XS)
+        for mode in MODES:
+            found = ag.grad(together, (0, 1))(W, spoiled(XS, UNSORTED), mode)
+            for g, h in zip(found, wanted, strict=True):
+                assert_same(g, h, 1e-13)
+
 
 class TestDelayedStates:
     """A state from k steps ago of a masked loop is held as its last k values."""
