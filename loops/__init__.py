@@ -8,6 +8,7 @@ from loops.branch import BranchNode, cond, switch
 from loops.carried import CarriedState
 from loops.combine import Layer, bidirectional, chained, over_layers, over_time, stacked
 from loops.loop import LoopNode, repeat
+from loops.plan import LoopPlan, MemoryPlan, memory_plan
 from loops.ragged import (
     fill_padding,
     last_valid,
@@ -26,6 +27,8 @@ __all__ = [
     "CarriedState",
     "Layer",
     "LoopNode",
+    "LoopPlan",
+    "MemoryPlan",
     "bidirectional",
     "chained",
     "cond",
@@ -33,6 +36,7 @@ __all__ = [
     "last_valid",
     "masked_mean",
     "masked_sum",
+    "memory_plan",
     "over_layers",
     "over_time",
     "pad_sequence",
