@@ -293,7 +293,8 @@ class BodyVjp:
         self.sources = [
             i for i, here in enumerate(g_collected) if here and self.collected[i].tracked
         ]
-        carried = [i for i in live if g_states[i]]
+        active = _reached_from(targets, [*self.next_states, *self.collected])
+        carried = self._closed([i for i in live if g_states[i]], live, active)
         while True:
             heads = {f"g_{self.states[i].name}": self.next_states[i] for i in carried}
             names = list(self.outputs)[self.ports.states :]
@@ -306,11 +307,34 @@ class BodyVjp:
             with drawing(self.scope):
                 grads, _ = yield pull_back([*heads.values()], [*self.seeds.values()], wrt, True)
             found = {x: g for x, g in zip(wrt, grads, strict=True) if g is not None}
-            grown = [i for i in live if i in carried or self.states[i] in found]
+            known = set(carried)
+            grown = [i for i in live if i in known or self.states[i] in found]
             if grown == carried:
                 self.carried, self.found = carried, found
                 return
-            carried = grown
+            carried = self._closed(grown, live, active)
+
+    def _closed(self, carried: Sequence[int], live: Sequence[int], active: set[Node]) -> list[int]:
+        """Return `carried` and all states that get a gradient from theirs and the sources', surely.
+
+        Found by following rules back, round the loop, without drawing any. What passes through a
+        body inside is not known before it is drawn: `differentiate` draws until nothing is added.
+        """
+        position = {self.states[i]: i for i in live}
+        stack = [self.collected[i] for i in self.sources]
+        stack += [self.next_states[i] for i in carried]
+        seen = set(stack)
+        found = set(carried)
+        while stack:
+            node = stack.pop()
+            reached = _surely_pulled(node, active)
+            if node in position and position[node] not in found:
+                found.add(position[node])
+                reached.append(self.next_states[position[node]])
+            fresh = [x for x in reached if x not in seen]
+            seen.update(fresh)
+            stack += fresh
+        return [i for i in live if i in found]
 
     def plan(self, name: str, counts: str, from_states: bool) -> Plan:
         """Return the two bodies: what can be computed going forward, and the rest."""
@@ -387,16 +411,31 @@ class BodyVjp:
 
 def _add_states(targets: set[Node], states: Sequence[Node], next_states: Sequence[Node]) -> None:
     """Add to `targets` the float states that, some steps on, depend on one of them."""
-    while True:
-        reached = _reached_from(targets, next_states)
-        grown = {
-            state
-            for state, after in zip(states, next_states, strict=True)
-            if after in reached and state.tracked and state not in targets
-        }
-        if not grown:
-            return
-        targets |= grown
+    users: dict[Node, list[Node]] = {}
+    for node in ancestors(next_states):
+        for x in node.inputs:
+            users.setdefault(x, []).append(node)
+    for state, after in zip(states, next_states, strict=True):
+        if state.tracked:
+            users.setdefault(after, []).append(state)
+    seen = set(targets)
+    stack = [*targets]
+    while stack:
+        fresh = [node for node in users.get(stack.pop(), ()) if node not in seen]
+        seen.update(fresh)
+        stack += fresh
+    targets |= seen.intersection(states)
+
+
+def _surely_pulled(node: Node, active: set[Node]) -> list[Node]:
+    """Return the inputs of `node` in `active` that get a gradient if it gets one."""
+    if node.bodies:
+        return []
+    rules = node.op.vjps
+    if len(rules) == len(node.inputs):
+        pairs = zip(node.inputs, rules, strict=True)
+        return [x for x, rule in pairs if rule is not None and x in active]
+    return [x for x in node.inputs if x in active and (x.op.multiple or x.spec.floating)]
 
 
 def _reached_from(sources: set[Node], heads: Sequence[Node]) -> set[Node]:
