@@ -16,9 +16,6 @@ import pytest
 import autograd as ag
 from autograd.tree import flatten
 from loops import LoopNode, cond, fill_padding, masked, reverse_valid, scan
-from loops.form import Ports, loop_attrs
-from loops.loop import loop
-from loops.masked import masked_loop
 from tests.loop_reference import assert_same
 
 T, B, D = 4, 4, 2
@@ -564,34 +561,44 @@ class TestGraphs:
                 assert_same(g, h, 1e-13)
 
 
-class TestDelayedStates:
-    """A state from k steps ago of a masked loop is held as its last k values."""
+def delayed(xs, w, history, reverse, **ragged):
+    """Return [state, its last values, outputs] of a loop that reads states and slices of others."""
+    with LoopNode("late", reverse=reverse, **ragged) as node:
+        x, first = node.each(xs), node.each(xs, lag=2, before="edge")
+        ahead = node.each(xs, lead=1, after=0.5)
+        h, old = node.branch("h", history=history, lags=(1, len(history)))
+        node.feed(h, ag.tanh(x + h @ w + old * first - ahead))
+        hs = node.collect(h + old)
+    return [node.final(h), node.final(old), hs]
 
-    @pytest.mark.parametrize("lag", [2, 3, 5])
-    @each_direction
-    def test_they_equal_those_of_the_shrinking_loop(self, lag, reverse):
-        init = RNG.uniform(-1, 1, (lag, B, D))
-        h, x = ag.input("h", (B, D)), ag.input("x", (B, D))
-        lengths = ag.input("lengths", (B,), "int64")
-        after = ag.tanh(h * 0.7 + x)
-        body = ag.Graph.of({"lengths": lengths, "h": h, "x": x}, {"h": after, "y": h * x}, "late")
-        attrs = loop_attrs(
-            body, Ports(1, 1, 1), reverse=reverse, lags=(lag,), counted=True, rows=(0,) * 5
-        )
 
-        def shrinking(init, xs):
-            return loss(loop(ag.tensor(UNSORTED), init, xs, **attrs))
+def delayed_alone(xs, w, history, reverse):
+    columns = []
+    for b, n in enumerate(UNSORTED):
+        start = history[:, b : b + 1]
+        if n:
+            last, rows, hs = delayed(xs[:n, b : b + 1], w, start, reverse)
+            columns.append([last, rows, ag.pad(hs, ((0, T - n), (0, 0), (0, 0)))])
+        else:  # "edge" of nothing is an error
+            columns.append([start[0 if reverse else -1], start, ag.zeros((T, 1, D))])
+    return [ag.concat(list(z), i > 0) for i, z in enumerate(zip(*columns, strict=True))]
 
-        def masked(init, xs):
-            inputs, masks = masked_loop([ag.tensor(UNSORTED), init, xs], attrs)
-            assert "lags" not in masks
-            return loss(loop(*inputs, **masks))
 
-        xs = spoiled(XS, UNSORTED)
-        assert_same(masked(ag.tensor(init), ag.tensor(xs)), shrinking(init, xs), 1e-14)
-        found, wanted = (ag.grad(fn, (0, 1))(init, xs) for fn in (masked, shrinking))
-        for g, h in zip(found, wanted, strict=True):
-            assert_same(g, h, 1e-13)
+@each_mode
+@each_direction
+@pytest.mark.parametrize("lag", [2, 3, 5])
+def test_delayed_states_and_slices_are_those_of_rows_alone(lag, reverse, mode):
+    history = np.random.default_rng(lag).uniform(-1, 1, (lag, B, D))
+    ragged = {"lengths": UNSORTED, "ragged": mode}
+    xs = spoiled(XS, UNSORTED)
+    found = delayed(xs, W, history, reverse, **ragged)
+    wanted = delayed_alone(XS, W, history, reverse)
+    for y, z in zip(found, map(ag.tensor, wanted), strict=True):
+        assert_same(y, z, 1e-14)
+    grads = ag.grad(lambda *args: loss(delayed(*args, reverse, **ragged)), (0, 1, 2))
+    alone = ag.grad(lambda *args: loss(delayed_alone(*args, reverse)), (0, 1, 2))
+    for g, h in zip(grads(xs, W, history), alone(XS, W, history), strict=True):
+        assert_same(g, h, 1e-13)
 
 
 class TestMisuse:
