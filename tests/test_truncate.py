@@ -226,6 +226,34 @@ class TestLoops:
         assert ag.grad(loss)(1.0, 4).item() == 0.0
         assert ag.grad(loss)(3.0, 4).item() == 1.5**3
 
+    @pytest.mark.parametrize("reverse", [False, True])
+    @pytest.mark.parametrize("truncate", [1, 2, 3, 5])
+    @pytest.mark.parametrize("lags", [(1, 3), (2,), (2, 5)])
+    def test_states_from_further_back(self, lags, truncate, reverse):
+        """What a block finds is constant, be it a state of an earlier block or an initial one."""
+
+        def rolled(xs, h0, w):
+            with LoopNode("rnn", reverse=reverse, truncate=truncate) as loop:
+                x = loop.each(xs)
+                before = loop.branch("h", h0, lags=lags)
+                h = ag.tanh(x + sum(past @ w for past in before))
+                loop.feed(before[0], h)
+                hs = loop.collect(h)
+            return (hs * OUT).sum()
+
+        def hand(xs, h0, w):
+            total, known = 0.0, [h0] * max(lags)
+            for number, t in enumerate(range(T)[::-1] if reverse else range(T)):
+                if number and number % truncate == 0:
+                    known = [ag.stop_gradient(h) for h in known]
+                known.append(ag.tanh(xs[t] + sum(known[-lag] @ w for lag in lags)))
+                total = total + (known[-1] * OUT[t]).sum()
+            return total
+
+        args = (XS, H0, W)
+        for x, y in zip(gradients(rolled, *args), gradients(hand, *args), strict=True):
+            assert_same(x, y, 1e-14)
+
     @pytest.mark.parametrize("ragged", ["shrink", "mask"])
     @pytest.mark.parametrize("reverse", [False, True])
     def test_rows_of_different_lengths_are_as_each_alone(self, reverse, ragged):
