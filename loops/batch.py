@@ -16,7 +16,7 @@ from autograd.scope import Scope, drawing
 from autograd.spec import Spec
 from autograd.trampoline import trampoline
 from autograd.vmap import apply_batched
-from loops.form import Ports, ports_of
+from loops.form import Ports, lags_of, ports_of
 from loops.gradient import for_fewer_rows
 from loops.loop import loop
 from loops.stopping import batched_counted, batched_until
@@ -39,9 +39,11 @@ def batched_loop(batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, An
         return batched_until(batched, xs, attrs, size, batched_body)
     shared, states, sequences = ports.split(xs)
     _, state_batched, _ = ports.split(batched)
+    lags = lags_of(attrs)
+    state_flags = ports.split(flags)[1]
     init = [
-        broadcast_to(x, (size, *x.shape)) if grown and not already else x
-        for x, grown, already in zip(states, ports.split(flags)[1], state_batched, strict=True)
+        _behind_lag(x if already else broadcast_to(x, (size, *x.shape)), lag) if grown else x
+        for x, grown, already, lag in zip(states, state_flags, state_batched, lags, strict=True)
     ]
     each = [
         swapaxes(x, 0, 1) if b else x
@@ -50,10 +52,15 @@ def batched_loop(batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, An
     outputs = loop(*shared, *init, *each, **{**attrs, "body": body})
     finals, stacked = ports.split_outputs(outputs)
     full = [
-        y if grown else broadcast_to(y, (size, *y.shape))
-        for y, grown in zip(finals, ports.split(flags)[1], strict=True)
+        _behind_lag(y, lag) if grown else broadcast_to(y, (size, *y.shape))
+        for y, grown, lag in zip(finals, state_flags, lags, strict=True)
     ]
     return [*full, *[swapaxes(y, 0, 1) for y in stacked]]
+
+
+def _behind_lag(x: Any, lag: int) -> Any:
+    """Swap the axis of the batch with that of the k steps that a state with lag k starts from."""
+    return x if lag == 1 else swapaxes(x, 0, 1)
 
 
 def _ragged(attrs: dict[str, Any], batched: tuple[bool, ...], size: int) -> dict[str, Any]:
