@@ -205,6 +205,19 @@ class TestStacked:
         assert (finals[0].item(), finals[1].item()) == (4.0, 6.0)
         assert_same(ys, np.array([0.0, 0.0, 1.0, 3.0]))
 
+    def test_one_loop_of_all_layers_may_stop(self):
+        def count(n, _):
+            return n + 1.0, n + 1.0
+
+        def add(total, x):
+            return total + x, total + x
+
+        finals, ys, steps = scan(
+            chained([count, add]), (0.0, 0.0), length=10, until=lambda carry, y: y > 5.0
+        )
+        assert (finals[0].item(), finals[1].item(), steps.item()) == (3.0, 6.0, 3)
+        assert_same(ys, np.array([1.0, 3.0, 6.0, *[0.0] * 7]))
+
     def test_layers_may_change_direction(self):
         layer = stacked([body(0), over_time(body(4), reverse=True)])
         _, ys = layer((H0[0], H0[1]), XS)
@@ -293,7 +306,7 @@ class TestCalculus:
             assert_same(x, y, 1e-13)
 
     def test_differences_to_order_two_both_modes(self):
-        ag.check_grad(encoder, ARGUMENTS, order=2)
+        ag.check_grad(encoder, (XS[:2], *ARGUMENTS[1:]), order=2)
 
     def test_hessian_vector_products_and_tangents_equal_those_by_hand(self):
         random = np.random.default_rng(3)
