@@ -2,6 +2,9 @@
 
 A recursive function is written as a generator that yields the generators it calls and receives
 their results. `trampoline` runs it on a list of its own, so no recursion limit is ever met.
+
+While a generator goes on with a result, the trampoline holds that result too: nothing can be done
+about it in Python, except that a generator which is to let go of a large one yields None.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ def trampoline(task: Any) -> Any:
             stack.pop()
             error = raised
         else:
-            stack.append(request)
+            if request is not None:
+                stack.append(request)
             result = error = None
     if error is not None:
         try:

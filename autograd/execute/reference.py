@@ -202,6 +202,7 @@ def steps(
             if watcher is not None:
                 watcher.enter(path, graph, node)
             result = yield node.op.run(inputs, node.attrs, watch, path + graph.names[node])
+            yield None  # so that the trampoline lets go of it
         else:
             try:
                 result = forward(*inputs)
