@@ -37,6 +37,7 @@ from autograd.trampoline import trampoline
 if TYPE_CHECKING:
     from autograd.op import Op
 
+STEP = re.compile(r"\[(\d+)\]\.")
 NOTICED: Any = {"over": "raise", "divide": "raise", "invalid": "raise"}
 QUIET: Any = {"over": "ignore", "divide": "ignore", "invalid": "ignore"}
 
@@ -299,14 +300,18 @@ class Finder(Watcher):
         found: Array,
     ) -> Finding:
         name = graph.names[node]
-        origin = origin_of(node, graph.names) or Origin(name, node.op.name, node.line)
+        origin = origin_of(node, graph.names)
         path = self._path(prefix)
+        if origin is not None:  # where loops are laid out, names have steps in them
+            path += name[: name.rfind("].") + 2] if "]." in name else ""
+        else:
+            origin = Origin(name, node.op.name, node.line)
         names: Mapping[Node, str] = graph.names
         return Finding(
             direction="backward" if node.pulled else "forward",
             source="op",
             path=path + origin.name,
-            steps=tuple(map(int, re.findall(r"\[(\d+)\]", prefix))),
+            steps=tuple(map(int, STEP.findall(prefix + name))),
             op=origin.op,
             computed_by=prefix + name + ("" if origin.name == name else f" ({node.op.name})"),
             inputs=_ranges([names[x] for x in node.inputs], inputs),

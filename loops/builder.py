@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograd.describe import describe, user_line
-from autograd.errors import DTypeError, GraphError, LoopGradError, ShapeError
+from autograd.errors import DTypeError, GraphError, LoopGradError, NonFiniteError, ShapeError
 from autograd.graph import Graph, ancestry, unique_name
 from autograd.node import NO_ATTRS, OPS, Node, apply, draw_input, seen_from, tensor
 from autograd.scope import Scope, current_state, drawing
@@ -456,7 +456,8 @@ class Builder:
         try:
             made = apply(OPS["loop"], inputs, attrs)
         except LoopGradError as error:
-            if f"loop '{self.name}" not in error.args[0]:
+            said = isinstance(error, NonFiniteError) or f"loop '{self.name}" in error.args[0]
+            if not said:
                 error.args = (f"{error.args[0]} (loop '{self.name}')",)
             raise
         _become(node, made)

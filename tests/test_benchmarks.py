@@ -37,6 +37,18 @@ def test_scale_benchmark(run_python, tmp_path):
     assert {"draw nodes", "grad", "save", "load", "copy"} <= set(results["graph"]["200"]["laps"])
 
 
+def test_finite_benchmark(run_python, tmp_path):
+    table, results = run(
+        run_python,
+        tmp_path,
+        *("benchmarks.finite", "--workloads", "adder, graph", "100 small ops"),
+        *("--rounds", "2", "--at-least", "0"),
+    )
+    assert "| adder, graph " in table
+    assert set(results["samples"]) == {"adder, graph", "100 small ops"}
+    assert all(len(s["on"]) == len(s["off"]) == 2 for s in results["samples"].values())
+
+
 @pytest.mark.parametrize("option", ["nobody=python", "hips"])
 def test_wrong_interpreter_option(option, run_python):
     done = run_python("-m", "benchmarks.eager", "--python", option)
