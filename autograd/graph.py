@@ -12,7 +12,7 @@ import numpy as np
 from autograd.arrays import locked
 from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
-from autograd.node import Node, Parameter, apply, draw_input, parameter
+from autograd.node import Node, Parameter, apply, draw_input, parameter, tensor
 from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from autograd.trampoline import Task, trampoline
@@ -293,10 +293,10 @@ class Graph:
                 f"graph '{self.name}' takes {len(self.inputs)} inputs "
                 f"({', '.join(self.inputs)}), but {len(args)} came"
             )
-        if any(isinstance(arg, Node) for arg in args):
-            results: Any = self.inline(args)
+        if not any(isinstance(arg, Node) for arg in args):
+            results: Any = list(self.run(**dict(zip(self.inputs, args, strict=True))).values())
         else:
-            results = list(self.run(**dict(zip(self.inputs, args, strict=True))).values())
+            results = self.inline([tensor(x) if isinstance(x, np.ndarray) else x for x in args])
         if self.structure is not None:
             return unflatten(self.structure[0], results)
         return results[0] if len(results) == 1 else tuple(results)

@@ -221,10 +221,10 @@ class TestGraphs:
     def test_a_graph_called_on_the_start_has_the_gradient(self):
         graph, state = self.graph(), CarriedState(ZEROS)
         xs = np.random.default_rng(5).uniform(-1, 1, (T, N, H))
-        last, hs = graph(state.start(), ag.tensor(xs))
+        last, hs = graph(state.start(), xs)
         state.carry(last)
         hs.sum().backward()
-        wanted = ag.grad(lambda h: graph(h, ag.tensor(xs))[1].sum())(ZEROS)
+        wanted = ag.grad(lambda h: graph(h, xs)[1].sum())(ZEROS)
         assert_same(state.grad, wanted)
 
 
