@@ -74,9 +74,15 @@ def starts_of(
             f"history of {what}, {describe(history)}, has {count}, but must have {most}: one for "
             f"each of the {most} steps before the start that lag {most} reads, in the order of time"
         )
-    if reverse:
-        return [history[0] if lag == 1 else history[:lag] for lag in lags]
-    return [history[-1] if lag == 1 else history[-lag:] for lag in lags]
+    starts = []
+    for lag in lags:
+        if lag == 1:
+            starts.append(history[0 if reverse else -1])
+        elif lag == most:
+            starts.append(history)
+        else:
+            starts.append(history[:lag] if reverse else history[-lag:])
+    return starts
 
 
 def _repeated(init: Node, count: int) -> Node:

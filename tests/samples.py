@@ -61,6 +61,26 @@ def branching() -> ag.Graph:
     return ag.Graph([xs, flags], {"ys": ys}, name="branching")
 
 
+def narx() -> ag.Graph:
+    """States and per-step inputs at several lags: y[t] = f(y[t-1], y[t-5], x[t], x[t-2], x[t+1])."""
+    x, past, start = ag.input("x", (8, 3)), ag.input("past", (2, 3)), ag.input("start", (5, 4))
+    u, w, v = (ag.parameter(name, np.ones((n, 4))) for name, n in (("u", 3), ("w", 4), ("v", 4)))
+    with LoopNode("narx") as step:
+        ago = step.each(x, lag=2, before=past)
+        ahead = step.each(x, lead=1, after="edge")
+        y1, y5 = step.branch("y", history=start, lags=(1, 5))
+        y = ag.tanh((step.each(x) + ago - ahead) @ u + y1 @ w + y5 @ v)
+        step.feed(y1, y)
+        ys = step.collect(y, "ys")
+    return ag.Graph([x, past, start], {"ys": ys, "last": step.final(y5)}, name="narx")
+
+
+def narx_loss() -> ag.Graph:
+    graph = narx()
+    loss = ag.sum(ag.square(graph.outputs["ys"]))
+    return ag.Graph([*graph.inputs.values()], {"loss": loss}, name="narx loss")
+
+
 def flat() -> ag.Graph:
     """No body; float32; constants of every size; a name with a space."""
     x = ag.input("x", (4, 2), np.float32)
@@ -81,6 +101,8 @@ SAMPLES = {
     "nested": nested,
     "nested_unrolled_once": lambda: nested().unroll(1),
     "branching": branching,
+    "narx": narx,
+    "narx_gradient": lambda: narx_loss().grad(wrt=["x", "start"]),
 }
 
 

@@ -214,6 +214,8 @@ def _frame(frame: Frame, indent: str, depth: int) -> str:
 
 def _arrow(arrow: Arrow, number: int, picture: Picture) -> str:
     label = _bold(f" {arrow.name} ", 9) if arrow.name else ""
+    if arrow.says:
+        label += _emphasized(f" {arrow.says} ")
     if arrow.spec is not None:
         label += _small(f" {_shape(arrow.spec, picture.dtype)} ")
     text = f", label=<{label}>" if label else ""
@@ -306,6 +308,10 @@ def _bold(text: str, size: float) -> str:
     if not text:
         return ""
     return f'<FONT POINT-SIZE="{size}"><B>{_entities(short(text))}</B></FONT>'
+
+
+def _emphasized(text: str) -> str:
+    return f'<FONT POINT-SIZE="9"><I>{_entities(text)}</I></FONT>'
 
 
 @lru_cache(maxsize=10_000)

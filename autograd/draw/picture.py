@@ -72,6 +72,8 @@ class Arrow:
     spec: Spec | None
     name: str = ""
     backward: bool = False
+    says: str = ""
+    """How many steps late or early it is."""
 
 
 @dataclass(slots=True)
@@ -108,6 +110,10 @@ class Tail:
     box: int
     kind: str = "data"
     name: str = ""
+    says: str = ""
+    """How many steps late or early what arrives is, and what stands in where there is nothing."""
+    beside: tuple[Tail, ...] = ()
+    """What else arrives with it: rows that stand in."""
 
 
 Tails = dict[Node, Tail]
@@ -164,13 +170,46 @@ class _Painter:
                 continue
             if is_item(node):
                 self._item(level, node)
+            elif self._is_moved(level, node):
+                continue  # its outputs are arrows that say so
             elif node.bodies and (self.depth is None or level.depth < self.depth):
                 yield self._open(level, node)
             else:
                 level.tails[node] = Tail(self._node(level, node))
 
+    def _is_moved(self, level: Level, node: Node) -> bool:
+        """True for the first input at other steps, unless that is such a thing itself."""
+        if not node.op.shifts(node.attrs) or is_inlined(node.inputs[0]):
+            return False
+        return not self._tail(level, node.inputs[0]).says
+
+    def _moved(self, level: Level, owner: Node, shift: int, name: str) -> Tail:
+        """Return where a value of other steps comes from: where that of the same step does."""
+        side, words = ("before", "ago") if shift > 0 else ("after", "ahead")
+        steps = abs(shift)
+        says = f"{steps} step{'s'[: steps > 1]} {words}"
+        rule = owner.attrs.get(side, "")
+        beside: tuple[Tail, ...] = ()
+        if rule == "fill":
+            rows = owner.inputs[2 if side == "after" and owner.attrs.get("before") == rule else 1]
+            if is_inlined(rows):
+                says += f", {side}: {_brief(rows)}"
+            else:
+                tail = self._tail(level, rows)
+                beside = (Tail(tail.box, tail.kind, side, tail.says),)
+        else:
+            says += f", {side}: {rule}"
+        tail = self._tail(level, owner.inputs[0])
+        return Tail(tail.box, tail.kind, name, says, beside)
+
     def _item(self, level: Level, node: Node) -> None:
         owner, index = node.inputs[0], node.attrs["index"]
+        if owner not in level.exits and owner not in level.tails:
+            name = level.graph.names[node]
+            own = "" if name == item_name(level.graph.names[owner], node) else name
+            shift = owner.op.shifts(owner.attrs)[index]
+            level.tails[node] = self._moved(level, owner, shift, own)
+            return
         tail = level.exits[owner][index] if owner in level.exits else level.tails[owner]
         name = level.graph.names[node]
         own = "" if name == item_name(level.graph.names[owner], node) else name
@@ -205,7 +244,8 @@ class _Painter:
                 if port.fed_by is not None and state in inner.tails:
                     name = inner.graph.names[state]
                     head = inner.tails[state].box
-                    self._arrow(inner, results[port.fed_by], head, "back", name)
+                    later = f"{port.lag} steps later" if port.lag > 1 else ""
+                    self._arrow(inner, results[port.fed_by], head, "back", name, says=later)
             for out in exits:
                 if out.body == i:
                     tail = self._tail(inner, results[out.inner])
@@ -240,7 +280,8 @@ class _Painter:
             about = f"{port.kind} {visible(name)}: {spec_text(door.spec)}"
             box = Box(kind, name, [], inner.frame, inner.backward, about=about)
             start = kind == "state" and is_inlined(x)
-            box.detail = [f"starts at {_brief(x)}"] if start else []
+            box.detail = [f"state of {port.lag} steps ago"] if port.lag > 1 else []
+            box.detail += [f"starts at {_brief(x)}"] if start else []
             inner.tails[door] = Tail(self._box(inner, box))
             if not start:
                 arrow = "initial" if kind == "state" else "each"
@@ -305,7 +346,14 @@ class _Painter:
         return level.tails[node]
 
     def _arrow(
-        self, level: Level, node: Node, head: int, kind: str = "", name: str = "", shown: str = ""
+        self,
+        level: Level,
+        node: Node,
+        head: int,
+        kind: str = "",
+        name: str = "",
+        shown: str = "",
+        says: str = "",
     ) -> None:
         tail = self._tail(level, node)
         boxes = self.picture.boxes
@@ -318,7 +366,12 @@ class _Painter:
             name = tail.name
         multiple = node.op.multiple
         spec = None if multiple else node.spec
-        self.picture.arrows.append(Arrow(tail.box, head, kind, spec, name, boxes[head].backward))
+        backward = boxes[head].backward
+        says = says or tail.says
+        self.picture.arrows.append(Arrow(tail.box, head, kind, spec, name, backward, says))
+        for other in tail.beside:
+            arrow = Arrow(other.box, head, other.kind, None, other.name, backward, other.says)
+            self.picture.arrows.append(arrow)
 
     def _are_steps(self, a: int | None, b: int | None) -> bool:
         """True if `a` and `b` are different steps of one loop (or lie in such)."""
