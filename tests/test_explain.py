@@ -19,10 +19,13 @@ from autograd.ops.shape import sum_to
 from autograd.spec import Spec
 from autograd.tree import flatten
 from loops import LoopNode, cond
+from loops.form import Ports, loop_attrs
 from nn import RNN
 from tests.cases import CASES
 from tests.cases_structural import CASES as STRUCTURAL
+from tests.conftest import ROOT
 from tests.samples import SAMPLES, adder, adder_loss, branching, chain, nest, nested
+from tests.test_docs import run_blocks
 from tests.test_text import Twice, body
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -345,6 +348,31 @@ def test_length_that_only_data_decide_is_a_question_mark():
     assert "stacked halve_saved:saved_tanh_1: float64[?, 3] <- tanh_1" in gradient
 
 
+def test_ragged_loop_takes_at_most_the_steps_of_its_longest_row():
+    xs, lengths = ag.input("xs", (6, 2, 3)), ag.input("lengths", (2,), np.int64)
+    with LoopNode("step", lengths=lengths) as step:
+        s = step.branch("s", ag.zeros((2, 3)))
+        step.feed(s, ag.tanh(s + step.each(xs)))
+    explained = ag.Graph([xs, lengths], {"s": step.final(s)}).explain()
+    loop = explained["step"]
+    assert loop.flops == Count(6 * (6 + 8 * 6), at_most=True)
+    assert loop.saved_bytes == Count(6 * 6 * 8, at_most=True)
+    assert "loop step: at most 6 steps, ragged=True" in str(explained)
+
+
+def test_state_read_later_is_reported_with_its_lag():
+    xs = ag.input("xs", (6, 3))
+    step = np.array([[1.0, 2.0, 3.0]] * 2)
+    s, x = ag.input("s", (3,)), ag.input("x", (3,))
+    body = ag.Graph.of({"s": s, "x": x}, {"next": ag.tanh(s * x)}, "lagged")
+    attrs = loop_attrs(body, Ports(0, 1, 1), lags=(2,))
+    explained = ag.Graph(xs, {"last": OPS["loop"](ag.constant(step), xs, **attrs)[0]}).explain()
+    (loop,) = explained.loops
+    assert loop.flops == Count(6 * 27)
+    assert "state s: float64[3] <- constant_1, then tanh_1 2 steps later" in str(explained)
+    assert [item.name for item in loop.saved] == ["s", "tanh_1"]
+
+
 def test_nodes_of_unknown_size_count_at_least_nothing():
     gradient = halving(None).grad(wrt=["x"])
     stacked = gradient["halve_saved:saved_tanh_1"]
@@ -476,6 +504,14 @@ def test_explaining_changes_nothing():
     graph.explain()
     assert (str(graph), str(graph.grad())) == before
     assert str(graph.explain()) == str(adder_loss().explain())
+
+
+def test_page_shows_what_its_report_says():
+    page = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
+    report = str(run_blocks(page, "explain.md")["report"]).splitlines()
+    shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert len(shown) > 10
+    assert [line for line in shown if line.strip() != "..." and line not in report] == []
 
 
 def test_long_chains_and_deep_nests_are_explained_without_recursion():

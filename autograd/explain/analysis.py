@@ -281,6 +281,7 @@ def _ports(graph: Graph, node: Node, body: Graph, ports: Sequence[Port]) -> list
             body.inputs[names[port.inner]].spec,
             reference(graph, node.inputs[port.outer]),
             "" if port.fed_by is None else reference(body, results[port.fed_by]),
+            port.lag,
         )
         for port in ports
     ]

@@ -75,7 +75,9 @@ class PortReport:
     source: str = ""
     """What feeds it, as the text of the graph writes it."""
     then: str = ""
-    """For a state: what feeds it from the second step on, a node of the body."""
+    """For a state: what feeds it in later steps, a node of the body."""
+    lag: int = 1
+    """For a state: how many steps later."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ def _ports(body: BodyReport, indent: str) -> Iterator[str]:
     for port in body.ports:
         line = f"{indent}{port.kind} {quoted(port.name)}: {spec_text(port.spec)}"
         line += f" <- {port.source}" if port.source else ""
-        yield line + (f", then {port.then}" if port.then else "")
+        line += f", then {port.then}" if port.then else ""
+        yield line + (f" {port.lag} steps later" if port.lag > 1 else "")
 
 
 def _exits(body: BodyReport, indent: str) -> Iterator[str]:
