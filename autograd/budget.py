@@ -16,7 +16,7 @@ from typing import Any
 
 from autograd.describe import describe
 from autograd.errors import GradientError, LoopGradError
-from autograd.execute.footprint import Peak, predicted
+from autograd.execute.footprint import Peak, node_count, predicted
 from autograd.execute.reference import execute
 from autograd.grad import pull_back
 from autograd.graph import Graph, ancestors
@@ -94,6 +94,8 @@ def requested(memory: Any, checkpoints: Any) -> Allowance | None:
     return None if memory is None else Allowance(parsed(memory))
 
 
+DRAWN = 2500
+"""Python's own bytes for drawing a node."""
 TRIES = 6
 """How often a gradient is drawn with less, before the least there can be is drawn."""
 
@@ -166,7 +168,7 @@ def pulled(
         given = {f"value_{i}": twin for i, twin in enumerate(twins)}
         return Graph.of(given, found, "gradient")
 
-    graph = fitted(draw, wanted, _constants)
+    graph = fitted(draw, wanted, _drawn_now)
     values = [x._value for x in (*_leaves(nodes, wrt), *nodes)]
     check = current_state().check
     results = execute(graph, values) if check is None else check.run_graph(graph, values, None)
@@ -222,6 +224,7 @@ def _drawn_on_twins(
     return [twin[x] for x in (*leaves, *nodes)], found
 
 
-def _constants(graph: Graph) -> float:
-    """Return the bytes of the constants in a gradient that was drawn just now."""
-    return sum(node.spec.nbytes for _, _, node in graph.walk() if node.op.name == "constant")
+def _drawn_now(graph: Graph) -> float:
+    """Return the bytes of a gradient that was drawn just now: its nodes and constants."""
+    constants = [node for _, _, node in graph.walk() if node.op.name == "constant"]
+    return DRAWN * node_count(graph) + sum(node.spec.nbytes for node in constants)

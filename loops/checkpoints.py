@@ -27,6 +27,7 @@ Sources
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from math import comb
 from typing import NamedTuple
@@ -81,7 +82,7 @@ def reversal(steps: int, slots: int, kept: Iterable[int], current: int) -> Itera
     Between two kept states, and behind the last, the order is the binomial one for the slots that
     are free by then.
     """
-    stack = sorted(kept)
+    stack = array("q", sorted(kept))  # 8 bytes each: there may be a million
     end = steps
     while stack:
         start = stack[-1]

@@ -15,6 +15,8 @@ the gradients of collected outputs and of per-step inputs.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any
@@ -446,25 +448,35 @@ class Kept:
         self.there = there
         rows = max(slots - 1, 0)
         self.arrays = [np.empty((rows, *np.shape(x)), np.asarray(x).dtype) for x in there.values]
-        self.free = list(range(rows - 1, -1, -1))
-        self.slot: dict[int, int] = {}
+        self.free = array("q", range(rows - 1, -1, -1))
+        self.steps = array("q")
+        """The kept states, in order, and beside them their `slots`."""
+        self.slots = array("q")
 
     def obey(self, kind: str, step: int) -> None:
-        """Store, restore or free the state before `step`."""
+        """Store, restore or free the state before `step`. Later states are stored later."""
         if kind == "store":
             if step:
-                self.slot[step] = self.free.pop()
-                for array, value in zip(self.arrays, self.there.values, strict=True):
-                    array[self.slot[step]] = value
+                self._store(step)
         elif kind == "free":
             if step:
-                self.free.append(self.slot.pop(step))
+                place = bisect_left(self.steps, step)
+                self.steps.pop(place)
+                self.free.append(self.slots.pop(place))
         elif step:
-            self.there.values = [np.array(array[self.slot[step]]) for array in self.arrays]
+            slot = self.slots[bisect_left(self.steps, step)]
+            self.there.values = [np.array(kept[slot]) for kept in self.arrays]
             for i, line in self.there.lines:
                 line.ring = self.there.values[i]
         else:
             self.there.start(*self.there.init)
+
+    def _store(self, step: int) -> None:
+        slot = self.free.pop()
+        self.steps.append(step)
+        self.slots.append(slot)
+        for kept, value in zip(self.arrays, self.there.values, strict=True):
+            kept[slot] = value
 
 
 replay = register(Replay("replay"))

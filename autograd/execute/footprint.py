@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 OBJECT = 176
 """Python's and NumPy's own bytes for an array."""
-NODE = 3000
-"""Python's own bytes for a node made ready to run, the drawing of it included."""
+NODE = 1000
+"""Python's own bytes for a node made ready to run."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -140,6 +140,11 @@ def _buffers(node: Node, inputs: Sequence[list[list[_Buffer]]]) -> list[list[_Bu
 def predicted(graph: Graph) -> Peak:
     """Return the Peak of `graph`, with what Python needs for its nodes and those of its bodies."""
     found: Peak = trampoline(peak(graph))
+    return Peak(found.bytes + NODE * node_count(graph), found.node)
+
+
+def node_count(graph: Graph) -> int:
+    """Return the number of nodes of a graph and its bodies, each once."""
     bodies: list[Graph] = [graph]
     seen = {id(graph)}
     nodes = 0
@@ -148,4 +153,4 @@ def predicted(graph: Graph) -> Peak:
         for inner in [b for node in body.nodes for b in node.bodies if id(b) not in seen]:
             seen.add(id(inner))
             bodies.append(inner)
-    return Peak(found.bytes + NODE * nodes, found.node)
+    return nodes
