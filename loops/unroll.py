@@ -24,10 +24,12 @@ import numpy as np
 
 from autograd.graph import Graph, unique_name
 from autograd.node import OPS, Node, apply, constant, draw_input, items
-from autograd.ops.shape import reshape
+from autograd.op import Op, register
+from autograd.ops.shape import full_batch, reshape
 from autograd.scope import Scope, drawing
-from autograd.spec import UNKNOWN, Spec
+from autograd.spec import UNKNOWN, Array, Spec
 from loops.form import Ports, lags_of, loop_attrs, ports_of
+from loops.running import still_going
 
 COPY = "copy"
 """The steps of a round have the names `copy[0].h` to `copy[k - 1].h`, in the order of time."""
@@ -39,12 +41,13 @@ def expand_loop(
     """Return the outputs of a loop on `inputs`, laid out for all its steps, or `factor` a round.
 
     None for what stays as it is: ragged loops (rows that are finished leave the batch, which only
-    running can do: laid out, they would be computed too), bounds whose passing is an error, loops
-    without any limit (with a factor, only those that collect or are given sequences), and a factor
-    of 1.
+    running can do: laid out, they would be computed too), loops without any limit (those that
+    neither collect nor are given sequences take a factor, though), and a factor of 1.
     """
-    if attrs.get("rows") or attrs.get("bounded"):
+    if attrs.get("rows"):
         return None
+    if attrs.get("bounded"):
+        return _bounded(attrs, inputs, path, factor)
     sequences = ports_of(attrs).split(inputs)[2]
     steps = sequences[0].shape[0] if sequences else attrs["length"]
     limited = steps is not None and steps is not UNKNOWN
@@ -268,6 +271,46 @@ def _drawn_round(attrs: dict[str, Any], factor: int) -> Graph:
 def _is_guarded(attrs: dict[str, Any]) -> bool:
     """Whether the data decide how many steps run."""
     return bool(attrs.get("until") or attrs.get("counted"))
+
+
+class Stopped(Op):
+    """`values` as they are, if the loop they come from has stopped; else the error of its bound.
+
+    Inputs: the loop's `going` (bool scalar), then the values. `name` is the loop's.
+    """
+
+    multiple = True
+
+    def forward(self, going: Array, *values: Array, bound: int, name: str) -> tuple[Array, ...]:
+        if going.any():
+            raise still_going(name, bound)
+        return values
+
+    def infer(self, going: Spec, *values: Spec, bound: int, name: str) -> tuple[Spec, ...]:
+        return values
+
+    def pull(
+        self, needs: Sequence[bool], g: Any, y: Any, xs: Sequence[Any], attrs: dict[str, Any]
+    ) -> Any:
+        return [None, *g]
+
+    def batch(self, batched: Sequence[bool], *xs: Any, **attrs: Any) -> Any:
+        return self(*full_batch(batched, xs), **attrs)
+
+
+stopped = register(Stopped("stopped"))
+
+
+def _bounded(
+    attrs: dict[str, Any], inputs: Sequence[Node], path: str, factor: int | None
+) -> list[Node] | None:
+    """Return the outputs of a loop that must stop within its bound, checked to have done so."""
+    free = {key: value for key, value in attrs.items() if key != "bounded"}
+    outputs = expand_loop(free, inputs, path, factor)
+    if outputs is None:
+        return None
+    checked = {"bound": attrs["length"], "name": path}
+    return list(items(apply(stopped, [outputs[0], *outputs], checked).named(f"{path}.stopped")))
 
 
 def _if_it_runs(runs: Node, body: Graph, ports: Ports, xs: Sequence[Node], name: str) -> list[Node]:

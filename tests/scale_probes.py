@@ -18,12 +18,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import autograd as ag
-from loops import LoopNode
+from autograd.node import OPS
+from loops import LoopNode, repeat
 
 STACK = 256 * 1024
 LIMIT = 120
@@ -248,6 +250,42 @@ def nested_gradient(depth: int) -> None:
         equal(found["grad_x"], 1.5)
 
 
+def nested_unrolling(depth: int) -> None:
+    """Loops and branches in each other, by turns, are unrolled from the inside out."""
+    three = _by_turns(depth, 3)
+    shallow = three.unroll(depth=1)
+    same([node.op.name for node in shallow.nodes if node.bodies], ["branch"] * 3)
+    by_two = three.unroll(factor=2)
+    same([node.op.name for node in by_two.nodes if node.bodies], ["loop", "branch"])
+    if depth <= 12:
+        same([g.run(h=0.0, w=1.0)["y"] for g in (three, by_two)], [3.0 ** (depth // 2)] * 2)
+    unrolled = _by_turns(depth, 1).unroll()
+    same([node.op.name for node in unrolled.nodes if node.bodies], ["branch"])
+    equal(unrolled.run(h=0.0, w=1.0)["y"], 1.0)
+
+
+def _by_turns(depth: int, length: int) -> ag.Graph:
+    """Return h + w, in loops of `length` steps and branches in each other; outermost is a loop."""
+    body = _drawn(lambda h, w: h + w)
+    for _ in range(depth // 2):
+        body = _drawn(partial(_in_a_branch, body))
+        body = _drawn(partial(_in_a_loop, body, length))
+    return body
+
+
+def _drawn(draw: Callable[..., Any]) -> ag.Graph:
+    h, w = ag.input("h"), ag.input("w")
+    return ag.Graph.of({"w": w, "h": h}, {"y": draw(h, w)}, "nest")
+
+
+def _in_a_branch(body: ag.Graph, h: Any, w: Any) -> Any:
+    return OPS["branch"](w > 0.0, w, h, body_0=_drawn(lambda h, w: h - w), body_1=body)[0]
+
+
+def _in_a_loop(body: ag.Graph, length: int, h: Any, w: Any) -> Any:
+    return repeat(body, shared=[w], init=[h], length=length)[0][0]
+
+
 def nested_eager(depth: int) -> None:
     w = ag.parameter("w", 1.5)
     nest(ag.tensor(2.0), w, depth).backward()
@@ -285,6 +323,7 @@ PROBES: dict[str, Callable[[int], None]] = {
         nested_loops,
         nested_files,
         nested_resize,
+        nested_unrolling,
         nested_gradient,
         nested_eager,
         million,

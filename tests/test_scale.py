@@ -25,6 +25,8 @@ PROBES = [
     ("nested_loops", 1000),
     ("nested_files", 1000),
     ("nested_resize", 1000),
+    ("nested_unrolling", 1000),
+    ("nested_unrolling", 12),
     ("nested_gradient", 1000),
     ("nested_gradient", 100),
     ("nested_eager", 100),

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import autograd as ag
+from autograd.draw.picture import picture_of
+from autograd.errors import GraphError
 from autograd.graph import trace
+from autograd.node import items
 from loops import LoopNode, cond, scan
 from tests.loop_reference import assert_same
 
@@ -256,6 +259,187 @@ class TestLaidOut:
         unrolled = graph.unroll()
         assert unrolled.parameters == {"w": w}
         assert len(unrolled.consumers(w)) == 4
+
+
+class TestByAFactor:
+    """What unrolling by k draws; that it means the same is the law of test_unroll_law.py."""
+
+    def test_rounds_of_copies_and_the_rest(self):
+        graph = trace(plain, (8, 2), (2,), (2, 2)).unroll(factor=3)
+        (loop,) = graph.find(op="loop")
+        assert graph.name_of(loop) == "rnn"
+        assert [x.shape for x in loop.inputs] == [(2, 2), (2,), (2, 3, 2)]
+        copies = [loop.body.name_of(n) for n in loop.body.nodes if n.op.name == "tanh"]
+        assert copies == [f"copy[{j}].tanh_1" for j in range(3)]
+        rest = [graph.name_of(node) for node in graph.nodes if node.op.name == "tanh"]
+        assert rest == ["rnn[6].tanh_1", "rnn[7].tanh_1"]
+
+    def test_the_rest_of_a_reversed_loop_are_its_first_steps(self):
+        graph = trace(backwards, (8, 2), (2,), (2, 2)).unroll(factor=3)
+        loop = graph["rnn"]
+        copies = [loop.body.name_of(n) for n in loop.body.nodes if n.op.name == "tanh"]
+        assert copies == [f"copy[{j}].tanh_1" for j in (2, 1, 0)]
+        rest = [graph.name_of(node) for node in graph.nodes if node.op.name == "tanh"]
+        assert rest == ["rnn[1].tanh_1", "rnn[0].tanh_1"]
+        assert graph["rnn[1].tanh_1"].serial > loop.serial
+
+    def test_names_are_unique_and_the_paths_a_watched_run_reports(self):
+        graph = drawn(nested).unroll(factor=3)
+        paths = [path for path, _, _ in graph.walk()]
+        assert len(set(paths)) == len(paths)
+        seen = {}
+        graph.run(xs=X, h0=X[0], w=W, watch=lambda path, value: seen.__setitem__(path, value))
+        rolled = {}
+        watch = rolled.__setitem__
+        drawn(nested).run(xs=X, h0=X[0], w=W, watch=lambda path, value: watch(path, value))
+        for t in range(3):
+            path = f"inner[{t % 2}].tanh_1"
+            assert_same(seen[f"outer[0].copy[{t}].{path}"], rolled[f"outer[{t}].{path}"])
+        assert_same(seen["outer[3].multiply_1"], rolled["outer[3].multiply_1"])
+
+    def test_names_stay_where_loops_without_steps_are_dropped(self):
+        xs = ag.input("xs", (4, 0, 2))
+        h = ag.input("h", (2,))
+
+        def step(h, x):
+            total = scan(lambda g, v: (g + v, None), ag.zeros(2), ag.exp(x) * 2.0)[0]
+            return (h * 3.0 + total, None)
+
+        graph = ag.Graph([xs, h], {"y": scan(step, h, xs, name="outer")[0]})
+        assert graph["outer.multiply_2"].inputs[1].value == 3.0
+        unrolled = graph.unroll()["outer[3].multiply_2"]
+        assert unrolled.inputs[1].value == 3.0
+
+    def test_sequences_and_stacks_are_views(self):
+        graph = trace(plain, (8, 2), (2,), (2, 2)).unroll(factor=3)
+        loop = graph["rnn"]
+        sequence, stacked = loop.inputs[2], next(n for n in graph.nodes if n.shape == (6, 2))
+        assert [sequence.op.name, sequence.inputs[0].op.name] == ["reshape", "slice"]
+        assert all(node.op.free or node.op.name == "slice" for node in (sequence, stacked))
+        assert len(graph.find(op="concat")) == 1
+        even = {node.op.name for node in trace(plain, (6, 2), (2,), (2, 2)).unroll(factor=3).nodes}
+        assert "reshape" in even
+        assert not even & {"slice", "stack", "concat"}
+
+    def test_each_step_of_a_round_is_a_frame_of_the_picture(self):
+        graph = trace(plain, (7, 2), (2,), (2, 2)).unroll(factor=3)
+        frames = picture_of(graph).frames
+        titles = [frame.title for frame in frames]
+        assert titles == ["rnn", "copy[0]", "copy[1]", "copy[2]", "rnn[6]"]
+        assert [frames[i].parent for i in (1, 2, 3)] == [0, 0, 0]
+
+    def test_depth_counts_levels_of_loops(self):
+        graph = trace(nested, (7, 2), (2,), (2, 2)).unroll(1, factor=3)
+        paths = [path for path, _, node in graph.walk() if node.op.name == "loop"]
+        inner = [f"outer.copy[{j}].inner" for j in range(3)]
+        assert paths == ["outer", *inner, "outer[6].inner"]
+
+    def test_parameters_are_shared_with_the_rolled_graph(self):
+        w = ag.parameter("w", W)
+        xs = ag.input("xs", (4, 2))
+        graph = ag.Graph(xs, {"y": plain(xs, X[0], w)})
+        assert graph.unroll(factor=3).parameters == {"w": w}
+
+    def test_the_rolled_graph_is_not_changed(self):
+        graph = drawn(nested)
+        before = str(graph)
+        graph.unroll(factor=2)
+        assert str(graph) == before
+
+    def test_a_body_used_twice_is_unrolled_once(self):
+        graph = trace(nested, (4, 2), (2,), (2, 2)).unroll(1)
+        bodies = [node.body for node in graph.unroll(factor=1).find(op="loop")]
+        assert len(bodies) == 4
+        assert len(set(map(id, bodies))) == 1
+
+    @pytest.mark.parametrize("factor", [0, -1, 2.0, "2", True])
+    def test_a_factor_is_a_whole_number_from_1_up(self, factor):
+        with pytest.raises(GraphError, match="factor must be a whole number from 1 up, but is"):
+            drawn(plain).unroll(factor=factor)
+
+    @pytest.mark.parametrize("depth", [-1, 1.0, False])
+    def test_a_depth_is_a_whole_number_from_0_up(self, depth):
+        with pytest.raises(GraphError, match="depth must be a whole number from 0 up, but is"):
+            drawn(plain).unroll(depth)
+
+
+class TestStopping:
+    """Laid-out loops whose length the data decide."""
+
+    def halving(self, length=7):
+        xs = ag.input("xs", (length,))
+        with LoopNode("halving") as loop:
+            x, a = loop.each(xs), loop.branch("a", 8.0)
+            after = ((a + x) / 2.0).named("half")
+            loop.feed(a, after)
+            loop.until(after <= 2.0)
+            out = loop.collect(after, "out")
+        return ag.Graph(xs, {"last": loop.final(a), "out": out})
+
+    @pytest.mark.parametrize(
+        ("factor", "paths"),
+        [
+            (None, ["halving[0].step.1.half", "halving[1].step.1.half"]),
+            (3, ["halving[0].copy[0].half", "halving[0].copy[1].step.1.half"]),
+        ],
+    )
+    def test_steps_after_the_stop_are_not_computed(self, factor, paths):
+        seen = []
+        graph = self.halving().unroll(factor=factor)
+        found = graph.run(xs=np.zeros(7), watch=lambda path, value: seen.append(path))
+        assert [path for path in seen if path.endswith("half")] == paths
+        assert found["last"] == 2.0
+        assert found["out"].tolist() == [4.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+    def test_the_rounds_stop_too(self):
+        graph = self.halving().unroll(factor=3)
+        (loop,) = graph.find(op="loop")
+        rounds = ag.Graph(graph.inputs, {"rounds": items(loop)[1]})
+        assert rounds.run(xs=np.zeros(7))["rounds"] == 1
+        assert rounds.run(xs=np.full(7, 9.0))["rounds"] == 2
+
+    @pytest.mark.parametrize("factor", [None, 1, 2, 3, 5])
+    def test_a_bound_that_is_reached_is_an_error(self, factor):
+        x = ag.input("x")
+        with LoopNode("doubling", bound=5) as loop:
+            a = loop.branch("a", x)
+            loop.feed(a, a * 2.0)
+            loop.until(a * 2.0 > 100.0)
+        graph = ag.Graph(x, {"y": loop.final(a)}).unroll(factor=factor)
+        assert graph.run(x=4.0)["y"] == 128.0
+        with pytest.raises(GraphError, match="loop 'doubling' still goes on after step 4"):
+            graph.run(x=3.0)
+        assert ag.vmap(lambda v: graph(v))(np.array([4.0, 4.0])).tolist() == [128.0, 128.0]
+        grads = graph.grad(wrt=["x"])
+        assert grads.run(x=4.0)["grad_x"] == 32.0
+        assert grads.unroll(factor=factor).run(x=4.0)["grad_x"] == 32.0
+
+    def test_a_loop_that_only_its_data_stop_takes_a_factor_only(self):
+        x = ag.input("x")
+        with LoopNode("doubling") as loop:
+            a = loop.branch("a", x)
+            loop.feed(a, a * 2.0)
+            loop.until(a * 2.0 > 100.0)
+            count = loop.steps
+        graph = ag.Graph(x, {"y": loop.final(a), "count": count})
+        assert str(graph.unroll()) == str(graph)
+        by_two = graph.unroll(factor=2)
+        assert len(by_two["doubling"].body.find("copy*", op="branch")) == 1
+        assert by_two.run(x=3.0) == graph.run(x=3.0) == {"y": 192.0, "count": 6}
+        assert by_two.run(x=30.0) == graph.run(x=30.0) == {"y": 120.0, "count": 2}
+        assert by_two.grad(of="y", wrt=["x"]).run(x=3.0)["grad_x"] == 64.0
+
+    def test_ragged_loops_stay_as_they_are_drawn(self):
+        xs, h = ag.input("xs", (5, 3, 2)), ag.input("h", (3, 2))
+
+        def step(h, x):
+            g = scan(lambda g, _: (ag.tanh(g + x), None), h, length=3, name="inner")[0]
+            return g, g
+
+        lengths = np.array([5, 1, 3])
+        ys = scan(step, h, xs, lengths=lengths, name="ragged")[1]
+        graph = ag.Graph([xs, h], {"y": ys})
+        assert str(graph.unroll(factor=2)) == str(graph.unroll()) == str(graph)
 
 
 class TestDocumentThree:
