@@ -21,11 +21,10 @@ from autograd.tree import flatten
 from loops import LoopNode, cond
 from loops.form import Ports, loop_attrs
 from nn import RNN
-from tests.cases import CASES
-from tests.cases_structural import CASES as STRUCTURAL
 from tests.conftest import ROOT
 from tests.samples import SAMPLES, adder, adder_loss, branching, chain, nest, nested
 from tests.test_docs import run_blocks
+from tests.test_ops import ROWS
 from tests.test_text import Twice, body
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -130,7 +129,7 @@ def test_random_numbers_count_as_functions_of_their_bits():
     assert ag.Graph(key, draws).explain().body.by_op == {"random_uniform": 24, "random_normal": 48}
 
 
-@pytest.mark.parametrize("case", [*CASES, *STRUCTURAL], ids=str)
+@pytest.mark.parametrize("case", ROWS, ids=str)
 def test_every_op_counts_its_flops(case):
     for sample in case.samples:
         xs = [np.asarray(x) for x in sample(np.random.default_rng(0))]
@@ -466,6 +465,13 @@ def test_gradient_that_cannot_be_drawn_is_said_and_no_error():
     assert explained["step"].saved is None
     assert "its gradient cannot be drawn" in explained["step"].why
     assert "'ruleless' has no gradient rule" in str(explained)
+
+
+def test_a_state_and_what_feeds_it_are_the_same_values_saved_twice():
+    explained = adder().explain()
+    assert explained["step"].saved_twice == {"h": "tanh_1"}
+    assert "    h: float64[1, 16], 128 bytes a step, those of tanh_1 again" in str(explained)
+    assert branching().explain()["walk"].saved_twice == {}
 
 
 # The object.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from autograd.draw.label import quoted
 from autograd.errors import GraphError
 from autograd.node import Node
 from autograd.op import Trips
@@ -197,6 +198,16 @@ class LoopReport:
     def steps(self) -> int | None:
         """How many steps it takes (at most, unless `trips.exact`); None where only data decide."""
         return self.trips.count
+
+    @property
+    def saved_twice(self) -> dict[str, str]:
+        """States that are saved and so is what feeds them, the same values one step apart.
+
+        From the name of the state to what feeds it, as `PortReport.then` has it.
+        """
+        written = {quoted(item.name) for item in self.saved or ()}
+        fed = {port.name: port.then for body in self.bodies for port in body.ports if port.then}
+        return {x: then for x, then in fed.items() if {quoted(x), then} <= written}
 
     @property
     def saved_bytes(self) -> Count:

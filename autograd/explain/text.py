@@ -131,8 +131,11 @@ def _saved(loop: LoopReport) -> Iterator[str]:
     step = sum(item.spec.nbytes for item in loop.saved)
     many = f" a step, {_in_all(loop, loop.saved_bytes)} of all steps" if step else ""
     yield f"  saved for a backward: {step:,} bytes{many}"
+    again = loop.saved_twice
     for item in loop.saved:
-        yield f"    {quoted(item.name)}: {spec_text(item.spec)}, {item.spec.nbytes:,} bytes a step"
+        line = f"    {quoted(item.name)}: {spec_text(item.spec)}, {item.spec.nbytes:,} bytes a step"
+        same = f", those of {again[item.name]} again" if item.name in again else ""
+        yield line + same
 
 
 def _leaving(body: BodyReport, indent: str) -> Iterator[str]:

@@ -148,6 +148,9 @@ class DelaysAdjoint(Op):
             _give_back(total, _source(lag, steps, first, last, lengths, attrs), part)
         return total[first : first + steps], total[:first], total[first + steps :]
 
+    def flops(self, inputs: Sequence[Spec], output: Any, attrs: dict[str, Any]) -> int:
+        return sum(spec.size for spec in inputs[: len(attrs["lags"])])
+
     def infer(
         self,
         *specs: Spec,
