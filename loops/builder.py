@@ -117,6 +117,8 @@ class Builder:
         self.fed: dict[Node, Node] = {}
         self.collected: list[tuple[str, Node]] = []
         self.handles: list[tuple[Node, Node | int]] = []
+        self.flipped = False
+        """Whether the loop runs forward over what is turned round outside."""
         self.state = "new"
         self.context: AbstractContextManager[None] | None = None
 
@@ -347,8 +349,12 @@ class Builder:
         branch = self._port(branch)
         if self.state == "open":
             return self._handle(node, branch, None)
+        return self._final_of(node, branch)
+
+    def _final_of(self, node: LoopNode, branch: Node) -> Node:
         index = _position(self.states, branch)
-        return apply(OPS["item"], (node,), {"index": index})
+        output = apply(OPS["item"], (node,), {"index": index})
+        return turned(output) if self.flipped and self.lags.get(branch, 1) > 1 else output
 
     def _handle(self, node: LoopNode, what: Node | int, name: str | None) -> Node:
         """Return the node an output will be; `close` fills it in."""
@@ -429,18 +435,18 @@ class Builder:
         ports = [*captured.values(), *self.states, *self.sequences]
         body = Graph.of(_unique_names(ports), outputs, self.name)
         counts = Ports(len(captured), len(self.states), len(self.sequences))
-        flipped = self.reverse and self.going is not None  # such a loop runs forward
+        self.flipped = self.reverse and self.going is not None  # such a loop runs forward
         starts = list(self.states.values())
         lags = [self.lags.get(port, 1) for port in self.states]
         with drawing(self.scope.parent):
             sequences = moved_along(self.sequences, self.delayed, self.lengths)
-            if flipped:
+            if self.flipped:
                 sequences = [OPS["flip"](xs, axes=(0,)) for xs in sequences]
                 starts = [turned(x) if k > 1 else x for x, k in zip(starts, lags, strict=True)]
         attrs = loop_attrs(
             body,
             counts,
-            reverse=self.reverse and not flipped,
+            reverse=self.reverse and not self.flipped,
             lags=lags,
             length=None if self.sequences else self.bound if self.length is None else self.length,
             until=self.going is not None,
@@ -464,13 +470,10 @@ class Builder:
         for handle, what in self.handles:
             if isinstance(what, int):
                 output = apply(OPS["item"], (node,), {"index": len(self.states) + what})
-                if flipped:
+                if self.flipped:
                     output = OPS["flip"](output, axes=(0,))
             else:
-                index = _position(self.states, what)
-                output = apply(OPS["item"], (node,), {"index": index})
-                if flipped and lags[index] > 1:
-                    output = turned(output)
+                output = self._final_of(node, what)
             _become(handle, output)
 
     def _put_condition_first(self) -> None:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 import autograd as ag
 from loops import LoopNode, switch
-from tests.loop_reference import reference_loop
 
 BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda a, b: (a + b) * 0.5,
@@ -59,6 +58,12 @@ class Loop:
     reverse: bool
     counts: bool
     """Whether an integer state counts the steps and scales the first state."""
+    lags: tuple[int, ...] = (1, 1, 1)
+    """How many steps later each state is read."""
+    shifts: tuple[int, ...] = (0, 0)
+    """For each per-step input, how many steps ago it is (less than zero: ahead)."""
+    stop: int | None = None
+    """The value that stops the loop, once it is large."""
 
 
 @dataclass(frozen=True)
@@ -72,37 +77,80 @@ class Data:
 class Rolled:
     """Loops are LoopNodes, branches BranchNodes."""
 
-    def loop(self, step: Any, init: Any, each: Any, length: int, reverse: bool) -> Any:
+    def loop(
+        self, step: Any, init: Any, each: Any, length: int, reverse: bool, lags: Any, stops: bool
+    ) -> Any:
         with LoopNode("loop", None if each else length, reverse) as node:
-            slices = [node.each(xs) for xs in each]
-            before = [node.branch(f"s{i}", x) for i, x in enumerate(init)]
-            after, outputs = step(before, slices)
+            slices = [_shifted(node, xs, shift) for xs, shift in each]
+            before = [
+                node.branch(f"s{i}", x, lag=lag)
+                for i, (x, lag) in enumerate(zip(init, lags, strict=True))
+            ]
+            after, outputs, stop = step(before, slices)
             for port, value in zip(before, after, strict=True):
                 node.feed(port, value)
             stacked = [node.collect(y) for y in outputs]
-        return [node.final(port) for port in before], stacked
+            if stops:
+                node.until(stop)
+        finals = [node.final(port) for port in before]
+        return [_told(x, k) for x, k in zip(finals, lags, strict=True)], stacked
 
     def choose(self, index: Any, functions: Any, x: Any) -> Any:
         return switch(index, functions, x)
 
 
+def _told(rows: Any, lag: int) -> Any:
+    """Return one value of the final rows of a state, for which their order matters."""
+    return rows if lag == 1 else rows[0] - rows[-1] * 0.5
+
+
+def _shifted(node: LoopNode, xs: Any, shift: int) -> Any:
+    if shift < 0:
+        return node.each(xs, lead=-shift, after=0.5)
+    return node.each(xs, lag=shift, before="edge") if shift else node.each(xs)
+
+
 class ByHand:
     """Loops are Python's, branches are calls."""
 
-    def loop(self, step: Any, init: Any, each: Any, length: int, reverse: bool) -> Any:
-        length = each[0].shape[0] if each else length
-        finals, rows = reference_loop(step, init, each, length, reverse)
-        if rows:
-            return finals, [ag.stack(list(column)) for column in zip(*rows, strict=True)]
-        # Of no steps, only the shapes of the outputs are asked for.
+    def loop(
+        self, step: Any, init: Any, each: Any, length: int, reverse: bool, lags: Any, stops: bool
+    ) -> Any:
+        length = each[0][0].shape[0] if each else length
+        lines = [[x] * lag for x, lag in zip(init, lags, strict=True)]
+        rows = {}
+        for t in reversed(range(length)) if reverse else range(length):
+            before = [line[-lag] for line, lag in zip(lines, lags, strict=True)]
+            after, rows[t], stop = step(before, [_row(xs, t - shift) for xs, shift in each])
+            for line, value in zip(lines, after, strict=True):
+                line.append(value)
+            if stops and stop:
+                break
+        # Where a step did not run, only the shapes of its outputs are asked for.
         with ag.no_grad():
             zeros = np.zeros((2, 2))
             start = [ag.tensor(x.value if isinstance(x, ag.Node) else x) for x in init]
-            _, outputs = step(start, [zeros for _ in each])
-        return finals, [ag.tensor(np.zeros((0, *y.shape))) for y in outputs]
+            _, outputs, _ = step(start, [zeros for _ in each])
+        finals = [
+            line[-1] if k == 1 else _told(line[: -k - 1 : -1] if reverse else line[-k:], k)
+            for line, k in zip(lines, lags, strict=True)
+        ]
+        return finals, [
+            ag.stack([rows[t][i] if t in rows else np.zeros(y.shape) for t in range(length)])
+            if length
+            else ag.tensor(np.zeros((0, *y.shape)))
+            for i, y in enumerate(outputs)
+        ]
 
     def choose(self, index: Any, functions: Any, x: Any) -> Any:
         return functions[int(index)](x)
+
+
+def _row(xs: Any, t: int) -> Any:
+    """Return row `t` of `xs`: before the first one that again, after the last one 0.5."""
+    if t >= xs.shape[0]:
+        return ag.tensor(np.full(xs.shape[1:], 0.5))
+    return xs[max(t, 0)]
 
 
 Meaning = Rolled | ByHand
@@ -145,8 +193,8 @@ def _branch(block: Any, pool: Any, stacks: Any, counter: Any, meaning: Meaning) 
 
 def _loop(loop: Loop, pool: Any, stacks: Any, counter: Any, meaning: Meaning) -> Any:
     init = [pool[i % len(pool)] for i, _ in loop.states]
-    each = [stacks[i % len(stacks)] for i in loop.each] if stacks else []
-    each = [xs for xs in each if xs.shape[0] == each[0].shape[0]]
+    each = [(stacks[i % len(stacks)], k) for i, k in zip(loop.each, loop.shifts, strict=False)]
+    each = [(xs, k) for xs, k in each if xs.shape[0] == each[0][0].shape[0]]
 
     def step(states: Any, slices: Any) -> Any:
         count = counter
@@ -158,10 +206,14 @@ def _loop(loop: Loop, pool: Any, stacks: Any, counter: Any, meaning: Meaning) ->
         inner, _ = execute(loop.block, inner, list(stacks), count, meaning)
         after = [ag.tanh(inner[-1 - i % len(inner)]) for _, i in loop.states]
         outputs = [inner[-1 - i % len(inner)] for i in loop.collected]
-        return ([count + 1, *after] if loop.counts else after), outputs
+        stop = None if loop.stop is None else inner[-1 - loop.stop % len(inner)].sum() > 0.4
+        return ([count + 1, *after] if loop.counts else after), outputs, stop
 
-    start = [np.int64(0), *init] if loop.counts else init
-    finals, stacked = meaning.loop(step, start, each, loop.length, loop.reverse)
+    start, lags = init, loop.lags[: len(init)]
+    if loop.counts:
+        start, lags = [np.int64(0), *init], (1, *lags)
+    stops = loop.stop is not None
+    finals, stacked = meaning.loop(step, start, each, loop.length, loop.reverse, lags, stops)
     return (finals[1:] if loop.counts else finals), stacked
 
 
@@ -185,6 +237,9 @@ def programs(depth: int, length: int) -> st.SearchStrategy[tuple[Any, ...]]:
         length=st.integers(0, length if depth < 2 else min(length, 3)),
         reverse=st.booleans(),
         counts=st.booleans(),
+        lags=st.tuples(*[st.sampled_from((1, 1, 1, 2, 3))] * 3),
+        shifts=st.tuples(*[st.sampled_from((0, 0, 0, 1, 2, -1, -2))] * 2),
+        stop=st.one_of(st.none(), st.none(), index),
     )
     return st.lists(st.one_of(apply, loop, choose), min_size=1, max_size=3).map(tuple)
 
