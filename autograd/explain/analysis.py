@@ -24,7 +24,7 @@ from autograd.explain.report import (
 )
 from autograd.graph import Graph, ancestors
 from autograd.node import Node
-from autograd.op import Port, Trips
+from autograd.op import Exit, Port, Trips
 from autograd.spec import UNKNOWN, Spec
 from autograd.trampoline import Task, trampoline
 
@@ -168,16 +168,7 @@ class _Walk:
             own = [port for port in entries if port.body == i]
             walk = self._inner(node, body, own, f"{path}.{i}." if several else f"{path}.", trips)
             ports = _ports(self.graph, node, body, own)
-            leaving = [
-                ExitReport(
-                    out.kind,
-                    _output_name(self.graph, node, out.outer),
-                    specs_of(node)[out.outer],
-                    reference(body, list(body.outputs.values())[out.inner]),
-                )
-                for out in exits
-                if out.body == i
-            ]
+            leaving = _exits(self.graph, node, body, [out for out in exits if out.body == i])
             report = yield walk.report(ports, leaving)
             bodies.append(report)
         saved, why = yield self._saved(node, given, trips, pulled)
@@ -287,9 +278,17 @@ def _ports(graph: Graph, node: Node, body: Graph, ports: Sequence[Port]) -> list
     ]
 
 
-def _output_name(graph: Graph, node: Node, index: int) -> str:
-    owner = graph.names[node]
-    return f"{owner}:{node.op.output_name(node.attrs, index)}" if node.op.multiple else owner
+def _exits(graph: Graph, node: Node, body: Graph, exits: Sequence[Exit]) -> list[ExitReport]:
+    results = list(body.outputs.values())
+    specs = specs_of(node)
+    found = []
+    for out in exits:
+        name = graph.names[node]
+        if node.op.multiple:
+            name += f":{node.op.output_name(node.attrs, out.outer)}"
+        source = reference(body, results[out.inner])
+        found.append(ExitReport(out.kind, name, specs[out.outer], source))
+    return found
 
 
 # Which nodes a gradient passes.
