@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import Any
 
@@ -37,6 +37,7 @@ from loops.form import Ports, loop_attrs
 from loops.gradient import named
 from loops.loop import loop
 from loops.running import DelayLine, Stack, checked_count, still_going
+from loops.unroll import expand_loop
 
 
 class Replay(Op):
@@ -155,8 +156,13 @@ class Replay(Op):
     def expand(
         self, attrs: dict[str, Any], inputs: Sequence[Node], path: str, factor: int | None
     ) -> list[Node] | None:
-        """Lay out the two loops it means; those stay rolled that cannot be laid out."""
-        return definition(inputs, attrs, (f"{path}_saved", path)) if factor is None else None
+        """Lay out the two loops it means; those stay rolled that cannot be laid out.
+
+        By a factor it stays as it is: the states it does not keep are what it is for.
+        """
+        if factor is not None:
+            return None
+        return definition(inputs, attrs, (f"{path}_saved", path), _laid_out)
 
     def bodies(self, attrs: dict[str, Any]) -> tuple[Graph, ...]:
         return (attrs["step"], attrs["backward"])
@@ -265,10 +271,31 @@ def _backward_attrs(attrs: dict[str, Any], sequences: int) -> dict[str, Any]:
     )
 
 
+def _drawn_loop(inputs: Sequence[Any], attrs: dict[str, Any], name: str) -> list[Any]:
+    outputs = loop(*inputs, **attrs)
+    named(outputs, name)
+    return list(outputs)
+
+
+def _laid_out(inputs: Sequence[Any], attrs: dict[str, Any], name: str) -> list[Any]:
+    outputs = expand_loop(attrs, inputs, name, None)
+    return _drawn_loop(inputs, attrs, name) if outputs is None else outputs
+
+
+Run = Callable[[Sequence[Any], dict[str, Any], str], list[Any]]
+"""From a loop's inputs, attrs and name to its outputs."""
+
+
 def definition(
-    inputs: Sequence[Any], attrs: dict[str, Any], names: tuple[str, str] = ("saved", "grad")
+    inputs: Sequence[Any],
+    attrs: dict[str, Any],
+    names: tuple[str, str] = ("saved", "grad"),
+    run: Run = _drawn_loop,
 ) -> list[Any]:
-    """Return the outputs of the two loops a replay stands for: saving all states, and backward."""
+    """Return the outputs of the two loops a replay stands for: saving all states, and backward.
+
+    `run` draws each, from its inputs, attrs and name.
+    """
     parts = _split(inputs, attrs)
     step: Graph = attrs["step"]
     saving = step._cache.get("saving states")
@@ -278,15 +305,13 @@ def definition(
         saved = {unique_name(f"saved_{name}", taken): step.inputs[name] for name in states}
         saving = Graph.of(step.inputs, {**step.outputs, **saved}, step.name)
         step._cache["saving states"] = saving
-    outputs = loop(*parts.shared, *parts.states, *parts.each, **_forward_attrs(attrs, saving))
-    named(outputs, names[0])
+    there = _forward_attrs(attrs, saving)
+    outputs = run([*parts.shared, *parts.states, *parts.each], there, names[0])
     stacks = outputs[attrs["states"] :]
     count = [outputs[1] - parts.states[1]] if attrs.get("until") else []
     sequences = [*stacks, *parts.each, *parts.incoming]
     back = _backward_attrs(attrs, len(sequences))
-    outputs = loop(*count, *parts.shared, *parts.carried, *sequences, **back)
-    named(outputs, names[1])
-    return list(outputs)
+    return run([*count, *parts.shared, *parts.carried, *sequences], back, names[1])
 
 
 def _gradient(

@@ -76,6 +76,14 @@ def _unrolled(graph: Graph, depth: int | None, factor: int | None, known: Known)
         made[node] = new = apply(node.op, xs, attrs)
         new.name = graph.names[node] if new.inputs else node.name  # its number must not change
         new.line = node.line
-        new._pulled = node.pulled
+        new._pulled = _origin(node, made)
     known[graph, depth] = graph.like(inputs, [made[node] for node in graph.outputs.values()])
     return known[graph, depth]
+
+
+def _origin(node: Node, made: dict[Node, Any]) -> Any:
+    """Return `node.origin` in the new graph; True where that node is laid out itself."""
+    origin = node.origin
+    if isinstance(origin, Node):
+        origin = made.get(origin, origin)
+    return True if isinstance(origin, list) else origin
