@@ -14,7 +14,7 @@ from autograd.errors import GraphError, LoopGradError, ShapeError
 from autograd.node import Node, draw_input, tensor
 from autograd.ops.shape import broadcast_to, swapaxes
 from autograd.scope import current_state
-from autograd.spec import Spec
+from autograd.spec import UNKNOWN, Spec
 from autograd.tree import count_leaves, flatten, shown, unflatten
 
 Axes = Any
@@ -99,12 +99,20 @@ def _check(node: Node, result: Any, size: int) -> None:
     several = type(expected) is tuple
     pairs = zip(expected, result, strict=True) if several else [(expected, result)]
     for spec, y in pairs:
-        if y.shape != (size, *spec.shape) or y.dtype != spec.dtype:
+        if not _is_batch(y, spec, size):
             raise ShapeError(
                 f"the batch rule of op '{node.op.name}' returned {Spec(y.shape, y.dtype)} for a "
                 f"batch of {size} values {spec}; it must put the batch axis first and change "
                 "nothing else"
             )
+
+
+def _is_batch(y: Any, spec: Spec, size: int) -> bool:
+    """Whether y is a batch of values of `spec`, where a length nobody knew before may be any."""
+    expected = (size, *spec.shape)
+    if len(y.shape) != len(expected) or y.dtype != spec.dtype:
+        return False
+    return all(m == n or n is UNKNOWN for m, n in zip(y.shape, expected, strict=True))
 
 
 def _moved(x: Any, source: int, target: int) -> Any:

@@ -73,13 +73,18 @@ def loop_gradient(
 
 
 def stored_gradient(
-    needs: Sequence[bool], g: Sequence[Any], y: Any, xs: Sequence[Any], attrs: dict[str, Any]
+    needs: Sequence[bool],
+    g: Sequence[Any],
+    y: Any,
+    xs: Sequence[Any],
+    attrs: dict[str, Any],
+    from_states: bool = False,
 ) -> Task:
-    """Return the gradients by the two loops above: all residuals are stored."""
+    """Return the gradients by the two loops above: all residuals (or states) are stored."""
     ports = ports_of(attrs)
     given = tuple(part is not None for part in g)
     counts = counts_of(attrs)
-    plan = yield planned(attrs["body"], ports, tuple(needs), given, counts)
+    plan = yield planned(attrs["body"], ports, tuple(needs), given, counts, from_states)
     if plan is None:
         return [None] * len(needs)
     g_states, g_collected = ports.split_outputs(g)
