@@ -524,7 +524,7 @@ class Builder:
         return {self.lengths: port, **kept}  # a counted loop finds them first
 
     def _collected_names(self) -> dict[str, Node]:
-        taken = {port.name or "": 2 for port in self.states}
+        taken = dict.fromkeys(_unique_names(list(self.states)), 2)
         named: dict[str, Node] = {}
         for name, value in self.collected:
             named[unique_name(name, taken)] = value

@@ -601,3 +601,19 @@ def test_empty_and_single_sizes(length, batch, inputs, hidden, dtype):
     for name, tensor in tensors.items():
         if tensor.grad is not None:
             assert_same(tensor.grad, found[f"grad_{name}"], 1e-6 if dtype == "float32" else 1e-14)
+
+
+def test_states_and_what_is_collected_may_all_have_one_name():
+    xs = ag.input("xs", (3, 2))
+    with LoopNode("twins") as loop:
+        x = loop.each(xs)
+        first, second = loop.branch("s", ag.zeros(2)), loop.branch("s", ag.zeros(2))
+        loop.feed(first, first + x)
+        loop.feed(second, second - x)
+        both = [loop.collect(first), loop.collect(second)]
+    assert list(loop.body.outputs) == ["s", "s_2", "s_3", "s_4"]
+    values = np.arange(6.0).reshape(3, 2)
+    ran = ag.Graph(xs, {"a": both[0], "b": both[1]}).run(xs=values)
+    sums = np.cumsum(values, axis=0) - values
+    np.testing.assert_array_equal(ran["a"], sums)
+    np.testing.assert_array_equal(ran["b"], -sums)
