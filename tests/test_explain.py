@@ -1,6 +1,7 @@
 """`graph.explain()`: flops against hand counts and formulas, classes, what is saved, the report."""
 
 import os
+import re
 import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -197,6 +198,34 @@ def test_unrolled_graph_counts_the_same_but_for_what_the_last_step_feeds_nobody(
     explained, unrolled = graph.explain(), graph.unroll().explain()
     assert unrolled.flops + Count(last) == explained.flops
     assert not unrolled.loops
+
+
+def flops_of_a_run(graph: ag.Graph, **inputs) -> int:
+    """Return the flops of all values computed in a run, as they come."""
+    nodes = {path: node for path, _, node in graph.walk()}
+    flops = []
+
+    def watch(path: str, value: np.ndarray) -> None:
+        node = nodes[re.sub(r"\[\d+\]", "", path)]
+        if node.inputs and not node.bodies and node.op.name != "item":
+            flops.append(node.op.flops([x.spec for x in node.inputs], node.spec, node.attrs))
+
+    graph.run(watch=watch, **inputs)
+    return sum(flops)
+
+
+@pytest.mark.parametrize("make", [adder, nested, lambda: adder_loss().grad()])
+def test_flops_are_those_of_what_a_run_computes(make):
+    graph = make()
+    zeros = {name: np.zeros(x.shape, x.dtype) for name, x in graph.inputs.items()}
+    assert graph.explain().flops == Count(flops_of_a_run(graph, **zeros))
+
+
+@pytest.mark.parametrize(("taken", "less"), [(True, 0), (False, 6 * (64 - 4))])
+def test_a_run_computes_at_most_what_branches_may_take(taken: bool, less: int):
+    graph = branching()
+    ran = flops_of_a_run(graph, xs=np.zeros((6, 4)), flags=np.full(6, taken))
+    assert ran == graph.explain().flops.value - less
 
 
 def test_more_steps_are_more_of_the_same():
