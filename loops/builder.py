@@ -252,7 +252,9 @@ class Builder:
         steps, rule = asked
         if isinstance(rule, str):
             return Delay(steps, rule, None)
-        return filled(steps, self._outside(rule, f"what lies outside of {what}"), xs, what)
+        fill = self._outside(rule, f"what lies outside of {what}")
+        with drawing(self.scope.parent):
+            return filled(steps, fill, xs, what)
 
     def _check_length(self, xs: Node, length: int, what: str) -> None:
         if xs.shape[0] != length:
