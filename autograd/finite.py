@@ -25,7 +25,7 @@ import numpy as np
 from autograd.describe import Origin, origin_of, user_line
 from autograd.errors import NonFiniteError
 from autograd.execute.reference import SCREENED, Teller, Watcher, execute
-from autograd.execute.screen import ScreenError, finite
+from autograd.execute.screen import ScreenError, finite, is_safe
 from autograd.grad import Placed
 from autograd.graph import Graph
 from autograd.node import Node, Parameter
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from autograd.op import Op
 
 STEP = re.compile(r"\[(\d+)\]\.")
+SEVERAL = re.compile(r"^(\[\d+\])\.\d+\.")
+"""What goes back over a loop may have several bodies a step; the loop has one."""
 NOTICED: Any = {"over": "raise", "divide": "raise", "invalid": "raise"}
 QUIET: Any = {"over": "ignore", "divide": "ignore", "invalid": "ignore"}
 
@@ -159,8 +161,11 @@ class Check:
         line = user_line()
         if op.bodies(attrs):  # it comes to `run_op`
             return op.forward(*values, **attrs), line
-        with np.errstate(**QUIET):
+        if is_safe(op):  # NaN may still pass through it
             value = op.forward(*values, **attrs)
+        else:
+            with np.errstate(**QUIET):
+                value = op.forward(*values, **attrs)
         if not finite(value if type(value) is tuple else np.asarray(value)):
             self._judge(op, inputs, values, value, line)
         return value, line
@@ -222,15 +227,13 @@ class Check:
         """Return what an op with bodies computes of arrays, its bodies checked."""
         bodies = op.bodies(attrs)
         name = bodies[0].name if len(bodies) == 1 else op.name
-        entries = {port.outer: port for port in reversed(op.ports(attrs)[0])}
         for i, value in enumerate(values):
             nan = _nan(value)
             if nan is not None:
-                port = entries.get(i)
-                inner = list(bodies[port.body].inputs.items())[port.inner] if port else None
-                where = f"'{inner[0]}' of {op.name} '{name}'" if inner else f"{i} of {op.name}"
-                node = inner[1] if inner else None
-                raise error_of(_outside("input", where, node, value, nan, None))
+                ports = [port for port in op.ports(attrs)[0] if port.outer == i]
+                names = [list(bodies[port.body].inputs)[port.inner] for port in ports]
+                where = f"'{names[0]}' of {op.name} '{name}'" if names else f"{i} of '{name}'"
+                raise error_of(_outside("input", where, None, value, nan, None))
         finder = Finder(root=name, gradient_of=current_state().pulling)
         return _noticed(lambda watch: trampoline(op.run(values, attrs, watch, name)), finder)
 
@@ -288,7 +291,7 @@ class Finder(Watcher):
         if not self.chain:
             return prefix
         path, called = self.chain[-1]
-        return called + prefix[len(path) :]
+        return called + SEVERAL.sub(r"\1.", prefix[len(path) :])
 
     def _finding(
         self,
@@ -466,10 +469,8 @@ def _range(value: Any) -> str:
 
 def _nan(value: Any) -> Array | None:
     """Return where `value` is NaN, as bools, if it is anywhere."""
-    if not isinstance(value, (np.ndarray, np.generic)):
-        return None
-    array = np.asarray(value)
-    if finite(array):
+    array = value if type(value) is np.ndarray else np.asarray(value)
+    if array.dtype.kind != "f" or finite(array):
         return None
     nan = np.isnan(array)
     return nan if nan.any() else None
