@@ -41,6 +41,8 @@ class Port:
     """For a state: position of the body output that becomes its value in a later step."""
     lag: int = 1
     """For a state: how many steps later."""
+    steers: bool = False
+    """Whether the node itself reads it, to see how often its body runs."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def stored_gradient(
     residuals = [outputs[i] for i in plan.residuals]
     count = [shared[0]] if counts == "counted" else []
     if counts == "until":
-        count = [outputs[1] - states[1]]
+        count = [_steps_taken(states[1], outputs[1])]
     if attrs.get("rows"):
         ragged = yield _ragged(attrs, "backward", tuple(needs), given)
 
@@ -202,6 +202,12 @@ def derived(body: Graph, step: tuple[Any, ...]) -> Task:
     part, shared, states, each, needs, given = step
     plan = yield planned(body, Ports(shared, states, each), needs, given, "counted")
     return plan.backward if part == "backward" else plan.saving or body
+
+
+def _steps_taken(before: Any, after: Any) -> Any:
+    """Return how far an until loop has counted; as a rule from zero."""
+    from_zero = isinstance(before, Node) and before.op.name == "constant" and not before.value
+    return after if from_zero else after - before
 
 
 def zeros(like: Any) -> Any:

@@ -19,7 +19,7 @@ from autograd.op import Exit, Op, Port, Trips, register
 from autograd.spec import UNKNOWN, Array, Spec
 from autograd.trampoline import Task
 from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, ports_of
-from loops.running import order_of, run_loop
+from loops.running import run_loop
 from loops.unroll import expand_loop
 
 
@@ -129,10 +129,10 @@ class Loop(Op):
         total = ports.shared + ports.states + ports.each
         shared, states, each = ports.split(range(total))
         entries = [
-            *[Port("shared", i, i) for i in shared],
+            *[Port("shared", i, i, steers=i == 0 and attrs.get("counted", False)) for i in shared],
             *[
-                Port("state", i, i, fed_by=i - ports.shared, lag=lag)
-                for i, lag in zip(states, lags_of(attrs), strict=True)
+                Port("state", i, i, fed_by=k, lag=lag, steers=k == 0 and attrs.get("until", False))
+                for k, (i, lag) in enumerate(zip(states, lags_of(attrs), strict=True))
             ],
             *[Port("each", i, i) for i in each],
         ]
@@ -439,10 +439,13 @@ class LoopNode(Node):
 
     @property
     def length(self) -> int | None:
-        """The number of steps; the most there can be, if the data stop the loop."""
+        """The number of steps; where the data stop the loop, the most there can be.
+
+        None where nothing but the data ends it: see `steps`.
+        """
         self._check_drawn("length")
         sequences = ports_of(self.attrs).split(self.inputs)[2]
-        return len(order_of(sequences, self.attrs))
+        return sequences[0].shape[0] if sequences else self.attrs["length"]
 
     def _check_drawn(self, what: str) -> None:
         if "body" not in self.attrs:

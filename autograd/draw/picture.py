@@ -23,7 +23,7 @@ from autograd.draw.label import (
 from autograd.errors import DrawError
 from autograd.graph import item_name
 from autograd.node import Node
-from autograd.spec import Spec
+from autograd.spec import UNKNOWN, Spec
 from autograd.trampoline import Task, trampoline
 
 if TYPE_CHECKING:
@@ -226,8 +226,7 @@ class _Painter:
         for i, x in enumerate(node.inputs):
             if i not in reached:
                 about = f"chooses what is run in {visible(title)}"
-                box = Box("control", "", ["choose"], outer, backward, about=about)
-                self._arrow(level, x, self._box(level, box), "steer")
+                self._control(level, x, Box("control", "", ["choose"], outer, backward, "", about))
         found: dict[int, list[Tail]] = {}
         bodies = node.bodies
         for i, body in enumerate(bodies):
@@ -267,6 +266,12 @@ class _Painter:
         inputs = list(inner.graph.inputs.values())
         for port in ports:
             x, door = node.inputs[port.outer], inputs[port.inner]
+            if port.steers and port.fed_by is None:
+                about = f"how many steps of {visible(level.graph.names[node])} run"
+                box = Box("control", "", ["count"], inner.frame, inner.backward, "", about)
+                self._control(level, x, box)
+            elif port.steers:
+                used.add(door)
             if door not in used:
                 continue
             if port.fed_by is None and x.spec == door.spec:
@@ -286,6 +291,10 @@ class _Painter:
             if not start:
                 arrow = "initial" if kind == "state" else "each"
                 self._arrow(level, x, inner.tails[door].box, arrow)
+
+    def _control(self, level: Level, node: Node, box: Box) -> None:
+        """Show that the value of `node` says which body runs, or how often."""
+        self._arrow(level, node, self._box(level, box), "steer")
 
     def _merged(self, level: Level, node: Node, index: int, tails: list[Tail], frame: int) -> Tail:
         """Return the box where what several bodies return comes together."""
@@ -427,10 +436,13 @@ class _Painter:
         label = dict(node.op.label(node.attrs))
         words = [node.op.name]
         lengths = [node.inputs[p.outer].shape[0] for p in ports if p.kind == "each"]
-        steps = label.pop("length", None)
-        if lengths or steps is not None:
-            steps = lengths[0] if lengths else steps
-            words.append(f"{attribute(steps)} steps")
+        steps = label.pop("length", label.pop("bound", None))
+        steps = lengths[0] if lengths else steps
+        if label.pop("until", False):
+            words.append("while going")
+        if steps is not None and steps is not UNKNOWN:
+            fewer = any(port.steers for port in ports)
+            words.append(f"{'≤ ' if fewer else ''}{attribute(steps)} steps")
         return " · ".join([*words, *_worth_saying(label)])
 
 

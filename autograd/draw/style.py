@@ -127,7 +127,7 @@ MEANINGS = {
     "folded": "folded body",
     "each": "each step",
     "state": "state",
-    "control": "chooses a body",
+    "control": "chooses a body, or how often it runs",
     "output": "output",
 }
 """What each kind of box stands for, in the legend."""
