@@ -22,7 +22,7 @@ from autograd.draw.svg import clean
 from autograd.errors import DrawError
 from autograd.node import apply
 from loops import LoopNode
-from tests.samples import SAMPLES, adder, adder_loss, branching, chain, flat, nest, nested
+from tests.samples import SAMPLES, adder, adder_loss, branching, chain, flat, narx, nest, nested
 from tests.test_text import Twice, body
 
 pygraphviz = pytest.importorskip("pygraphviz")
@@ -146,9 +146,11 @@ def test_steps_of_nested_loops_nest():
     assert ("columns[2]", "rows[4]") in titles
 
 
-def test_steps_stand_side_by_side_in_their_order():
-    picture = picture_of(adder(5).unroll())
-    svg = to_svg(adder(5).unroll())
+@pytest.mark.parametrize("sample", [lambda: adder(5), lambda: narx().resize(x=(5, 3))])
+def test_steps_stand_side_by_side_in_their_order(sample):
+    unrolled = sample().unroll()
+    picture = picture_of(unrolled)
+    svg = to_svg(unrolled)
     across = {
         m[1]: float(m[2]) for m in re.finditer(r'id="n(\d+)"[^§]*?<text[^>]* x="([-\d.]+)"', svg)
     }

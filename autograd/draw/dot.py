@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from autograd.graph import Graph
     from autograd.spec import Spec
 
-_HOLDS = 8
+_HOLDS = 16
 """Lines from a mark of the ruler to its step: a few are outweighed by other arrows."""
 _DIRECTIONS = {"down": "TB", "up": "BT", "right": "LR", "left": "RL"}
 
