@@ -35,20 +35,19 @@ row(
 )
 row("reshape", ag.ravel, np.ravel, floats(()), floats((0, 2)), floats((2, 2)), label="ravel")
 row(
-    "reshape",
+    "expand_dims",
     lambda x: ag.expand_dims(x, (0, -1)),
     lambda x: np.expand_dims(x, (0, -1)),
     floats(()),
     floats((2, 3)),
-    label="expand_dims",
 )
-row("reshape", ag.squeeze, np.squeeze, floats((1, 1)), floats((1, 3, 1)), label="squeeze")
+row("squeeze", ag.squeeze, np.squeeze, floats((1, 1)), floats((1, 3, 1)))
 row(
-    "reshape",
+    "squeeze",
     lambda x: ag.squeeze(x, -1),
     lambda x: np.squeeze(x, -1),
     floats((1, 3, 1)),
-    label="squeeze-axis",
+    label="axis",
 )
 row(
     "broadcast_to",
@@ -567,8 +566,10 @@ linalg_row("cholesky", lambda a: np.linalg.cholesky((a + a.swapaxes(-1, -2)) / 2
 # Misuse.
 
 wrong("reshape", lambda x: ag.reshape(x, (4, -1)), floats((2, 3)), ShapeError, "product is the num")
-wrong("reshape", lambda x: ag.squeeze(x, 1), floats((1, 2)), ShapeError, "axis 1 .* has length 2")
-wrong("reshape", lambda x: ag.expand_dims(x, 3), floats((2,)), ShapeError, "axis 3 does not exist")
+wrong("squeeze", lambda x: ag.squeeze(x, 1), floats((1, 2)), ShapeError, "axis 1 .* has length 2")
+wrong(
+    "expand_dims", lambda x: ag.expand_dims(x, 3), floats((2,)), ShapeError, "axis 3 does not exist"
+)
 wrong("broadcast_to", lambda x: ag.broadcast_to(x, (3,)), floats((2,)), ShapeError, "counted from")
 wrong("sum_to", lambda x: sum_to(x, shape=(2,)), floats((3,)), ShapeError, "summed back to")
 wrong("swapaxes", lambda x: ag.swapaxes(x, 0, 2), floats((2, 3)), ShapeError, "axis 2 does not")

@@ -264,6 +264,13 @@ class TestCopies:
         graph = trace(lambda x: x.mean(), (3,)).resize(x=(6,))
         assert graph(np.ones(6)) == 1.0
 
+    def test_resize_finds_lengths_left_open(self):
+        x = ag.input("x", (4, 6))
+        y = ag.squeeze(ag.expand_dims(ag.reshape(x, (-1, 2, 3)), 1), 1).sum(axis=(1, 2))
+        values = np.arange(15.0).reshape(5, 3)
+        found = Graph(x, {"y": y}).resize(x=(5, 6)).run(x=np.hstack([values, values]))["y"]
+        np.testing.assert_array_equal(found, 2 * values.sum(axis=1))
+
     def test_resize_of_a_gradient_is_refused(self):
         graph = trace(lambda x: x.sum(), (3,)).grad(wrt=["x"])
         with pytest.raises(GraphError, match=r"contains a gradient .* resize first"):

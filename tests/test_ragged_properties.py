@@ -28,6 +28,7 @@ BINARY = {
     "softmax": lambda a, b, w: ag.softmax(a, axis=-1) + b * 0.3,
     "loop": lambda a, b, w: scan(lambda h, _: (ag.tanh(h @ w + b), None), a, length=2)[0],
     "choose": lambda a, b, w: cond(w.sum() > 0, lambda x: x * 0.5, ag.tanh, a) - b,
+    "outer": lambda a, b, w: (ag.expand_dims(a, 2) * ag.reshape(b, (-1, 1, WIDTH))).mean(axis=1),
     "turned": lambda a, b, w: ag.swapaxes(ag.tanh(ag.swapaxes(a, 0, 1)), 0, 1) * b,
 }
 

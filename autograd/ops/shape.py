@@ -72,8 +72,8 @@ class Reshape(Op):
         return x.reshape(shape)
 
     def infer(self, x: Spec, *, shape: tuple[int, ...]) -> Spec:
-        result = Spec(shape, x.dtype)
-        if result.size != x.size or any(n < 0 for n in shape):
+        result = Spec(_found(shape, x.size), x.dtype)
+        if result.size != x.size or any(n < 0 for n in result.shape):
             raise ShapeError(
                 f"cannot reshape {x.shape} ({x.size} elements) to {shape} ({result.size} "
                 "elements); choose lengths whose product is the number of elements, or leave one "
@@ -88,14 +88,23 @@ class Reshape(Op):
 _reshape: Reshape = register(Reshape("reshape"))
 
 
+def _found(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """Return `shape` with the length in place of a -1."""
+    if -1 not in shape:
+        return shape
+    place = shape.index(-1)
+    known = prod(shape[:place] + shape[place + 1 :])
+    return (*shape[:place], size // known if known else 0, *shape[place + 1 :])
+
+
 def reshape(x: Any, shape: Any) -> Any:
-    """Return `x` in another shape of as many elements; one length may be -1."""
+    """Return `x` in another shape of as many elements; one length may be -1: what is left.
+
+    In a graph the -1 stays, so that `graph.resize` finds the length anew.
+    """
     lengths = checked_lengths(shape)
-    if -1 in lengths:
-        place = lengths.index(-1)
-        known = prod(lengths[:place] + lengths[place + 1 :])
-        found = prod(x.shape) // known if known else 0
-        lengths = (*lengths[:place], found, *lengths[place + 1 :])
+    if -1 in lengths and 0 in (lengths[lengths.index(-1) + 1 :] + lengths[: lengths.index(-1)]):
+        lengths = _found(lengths, prod(x.shape))
     return _reshape(x, shape=lengths)
 
 
@@ -104,13 +113,58 @@ def ravel(x: Any) -> Any:
     return x if len(x.shape) == 1 else reshape(x, -1)
 
 
+class ExpandDims(Op):
+    """Axes of length 1 added, at the places `axes` of the result."""
+
+    free = True
+    vjps = (lambda g, y, x, axes: _squeeze(g, axes=axes),)
+
+    def forward(self, x: Array, *, axes: Axes) -> Array:
+        return x.reshape(_expanded(x.shape, axes))
+
+    def infer(self, x: Spec, *, axes: Axes) -> Spec:
+        checked_axes(axes, x.ndim + len(axes))
+        return Spec(_expanded(x.shape, axes), x.dtype)
+
+    def batch(self, batched: Sequence[bool], x: Any, *, axes: Axes) -> Any:
+        return self(x, axes=tuple(a + 1 for a in axes))
+
+
+def _expanded(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    lengths = iter(shape)
+    return tuple([1 if i in axes else next(lengths) for i in range(len(shape) + len(axes))])
+
+
+class Squeeze(Op):
+    """The axes `axes`, all of length 1, dropped."""
+
+    free = True
+    vjps = (lambda g, y, x, axes: _expand_dims(g, axes=axes),)
+
+    def forward(self, x: Array, *, axes: Axes) -> Array:
+        return x.squeeze(axes)
+
+    def infer(self, x: Spec, *, axes: Axes) -> Spec:
+        for a in checked_axes(axes, x.ndim):
+            if x.shape[a] != 1:
+                raise ShapeError(
+                    f"axis {a} of shape {x.shape} has length {x.shape[a]}; only axes of length 1 "
+                    "can be dropped, index or reduce the others"
+                )
+        return Spec(tuple([n for i, n in enumerate(x.shape) if i not in axes]), x.dtype)
+
+    def batch(self, batched: Sequence[bool], x: Any, *, axes: Axes) -> Any:
+        return self(x, axes=tuple(a + 1 for a in axes))
+
+
+_expand_dims: ExpandDims = register(ExpandDims("expand_dims"))
+_squeeze: Squeeze = register(Squeeze("squeeze"))
+
+
 def expand_dims(x: Any, axis: Any) -> Any:
     """Return `x` with an axis of length 1 at each place `axis` of the result."""
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
-    axes = checked_axes(axis, len(x.shape) + count)
-    lengths = iter(x.shape)
-    rank = range(len(x.shape) + count)
-    return _reshape(x, shape=tuple(1 if i in axes else next(lengths) for i in rank))
+    return _expand_dims(x, axes=checked_axes(axis, len(x.shape) + count, x))
 
 
 def squeeze(x: Any, axis: Any = None) -> Any:
@@ -119,13 +173,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
         axes = tuple(i for i, n in enumerate(x.shape) if n == 1)
     else:
         axes = checked_axes(axis, len(x.shape), x)
-    for a in axes:
-        if x.shape[a] != 1:
-            raise ShapeError(
-                f"squeeze: axis {a} of shape {x.shape} has length {x.shape[a]}; only axes of "
-                "length 1 can be dropped, index or reduce the others"
-            )
-    return _reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
+    return _squeeze(x, axes=axes)
 
 
 class SumTo(Op):
