@@ -280,6 +280,7 @@ class Stopped(Op):
     """
 
     multiple = True
+    weight = 0
 
     def forward(self, going: Array, *values: Array, bound: int, name: str) -> tuple[Array, ...]:
         if going.any():
