@@ -311,6 +311,16 @@ def test_rows_outside_are_in_the_order_of_time_and_have_gradients():
     assert_same(g[2], v[2:], 1e-15)
 
 
+def test_rows_outside_of_a_constant_sequence_have_gradients():
+    steps = np.arange(4.0)
+
+    def product(p):
+        ago, ahead = moved(steps, lag=2, before=p), moved(steps, lead=1, after=2.0)
+        return (ago * ahead).sum()  # (p, p, 0, 1) * (1, 2, 3, 2)
+
+    assert ag.grad(product)(np.array(0.3)).value == 3.0
+
+
 def test_numbers_take_the_dtype_of_the_sequence():
     assert moved(np.arange(3), lag=1, before=-1).value.tolist() == [-1, 0, 1]
     assert moved(np.ones(3, np.float32), lag=1, before=0.5).dtype == np.float32
@@ -458,6 +468,32 @@ def test_ragged_rows_get_what_they_get_alone(ragged, reverse):
     directions = [np.cos(np.arange(x.size)).reshape(x.shape) for x in args]
     found = ag.hvp(weighed(drawn), args, directions)
     assert_all_same(found, ag.hvp(weighed(rows_alone, reverse), args, directions), 1e-12)
+
+
+def test_loops_with_lags_inside_of_ragged_loops_run_for_fewer_rows():
+    lengths = np.array([3, 0, 2, 1])
+
+    def drawn(xs, start, w, **how):
+        with LoopNode("outer", **how) as outer:
+            x, s = outer.each(xs), outer.branch("s", start, lag=2)
+            parts = ag.swapaxes(x, 0, 1) if how else x
+            with LoopNode("inner") as inner:
+                seen = inner.each(parts, lag=2, before="edge") + inner.each(parts, lead=1, after=s)
+                h = inner.branch("h", s, lag=3)
+                inner.feed(h, ag.tanh(seen + h * w))
+            last = inner.final(h)
+            outer.feed(s, last[0] + last[2])
+            out = outer.collect(last[1])
+        return out, outer.final(s)
+
+    rng = np.random.default_rng(4)
+    args = rng.normal(size=(3, 4, 5, 2)), rng.normal(size=(4, 2)), rng.normal(size=2)
+    xs, start, w = map(ag.tensor, args)
+    out, last = drawn(xs, start, w, lengths=lengths)
+    for b, n in enumerate(lengths):
+        alone = drawn(xs[:n, b], start[b], w)
+        assert_all_same((out[:n, b], last[:, b]), alone, 1e-15)
+    ag.check_grad(weighed(lambda *xs: drawn(*xs, lengths=lengths)), args, order=1)
 
 
 @BOTH_WAYS
