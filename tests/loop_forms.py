@@ -345,6 +345,30 @@ def lagged_until(xs, h, w):
     return lagged(xs, h, w, (1, 2, 4), until=1.4)
 
 
+def delayed(xs, h, w):
+    """One state at several lags, and slices from before and after, drawn as users write them."""
+    with LoopNode("delayed") as loop:
+        x, ago, ahead = (
+            loop.each(xs),
+            loop.each(xs, lag=2, before=h),
+            loop.each(xs, lead=1, after=0.0),
+        )
+        a, a4 = loop.branch("a", h, lags=(1, 4))
+        after = ag.tanh(a @ w + a4 * ago - x * ahead)
+        loop.feed(a, after)
+        out = loop.collect(after)
+    return [out, loop.final(a), loop.final(a4)]
+
+
+def delayed_until(xs, h, w):
+    with LoopNode("delayed", reverse=True) as loop:
+        x, a3 = loop.each(xs), loop.branch("a", h, lag=3)
+        loop.feed(a3, ag.tanh(a3 @ w + x))
+        loop.until(loop.index == 4)
+        out = loop.collect(a3 * x)
+    return [out, loop.final(a3)]
+
+
 # Forms with gradients cut, and ragged batches.
 
 
@@ -437,6 +461,8 @@ FORMS = [
     Form(lagged_in_reverse),
     Form(lagged_far, 6),
     Form(lagged_until),
+    Form(delayed),
+    Form(delayed_until),
     Form(truncated),
     Form(ragged, 5, stays=frozenset({"scan"})),
     Form(ragged_masked, 5),
