@@ -151,3 +151,33 @@ def test_a_delayed_state_that_is_not_fed_is_named():
     never = pytest.raises(GraphError, match="state 'h' of loop 'rnn' is never fed")
     with never, LoopNode("rnn", length=4) as step:
         step.branch("h", np.zeros(2), lags=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("attrs", "match"),
+    [
+        ({"lags": ()}, r"take lags that are whole numbers other than 0, .* but got \(\)"),
+        ({"lags": (0,)}, "whole numbers other than 0"),
+        ({"lags": (True,)}, "whole numbers other than 0"),
+        ({"lags": (1,), "before": "mean"}, "but got .*'mean'"),
+        ({"lags": (1,), "ragged": 1}, "whole numbers other than 0"),
+        ({"lags": (1, -2), "before": "edge"}, r"lags \(1, -2\) need a rule for what lies after"),
+        ({"lags": (1,), "before": "fill"}, "take 2 inputs, but 1 are given"),
+        ({"lags": (1,), "before": "edge", "ragged": True}, "take 2 inputs, but 1 are given"),
+    ],
+)
+def test_the_op_checks_what_a_file_may_say(attrs, match):
+    with pytest.raises(GraphError, match=match):
+        ag.node.OPS["delays"](ag.input("x", (4, 2)), **attrs)
+    with pytest.raises(GraphError, match=match if "inputs" not in match else "inputs|counts"):
+        ag.node.OPS["delays_adjoint"](ag.input("g", (4, 2)), **attrs, counts=(0, 0))
+
+
+def test_the_adjoint_checks_what_it_is_given():
+    adjoint, g = ag.node.OPS["delays_adjoint"], ag.input("g", (4, 2))
+    with pytest.raises(GraphError, match=r"read \[2, 0\] rows before and after, but .* \(1, 0\)"):
+        adjoint(g, lags=(2,), before="fill", counts=(1, 0))
+    with pytest.raises(ShapeError, match="gradients of the lags of one sequence are alike"):
+        adjoint(g, ag.input("h", (3, 2)), lags=(1, 2), before="edge", counts=(0, 0))
+    with pytest.raises(ShapeError, match=r"lengths of the rows of .* cannot be float64\[2\]"):
+        adjoint(g, ag.input("n", (2,)), lags=(1,), before="edge", ragged=True, counts=(0, 0))
