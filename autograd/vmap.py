@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from autograd.describe import describe, user_line
-from autograd.errors import GraphError, LoopGradError, ShapeError
+from autograd.errors import GraphError, LoopGradError, NonFiniteError, ShapeError
 from autograd.node import Node, draw_input, tensor
 from autograd.ops.shape import broadcast_to, swapaxes
 from autograd.scope import current_state
@@ -72,6 +72,8 @@ def apply_batched(outputs: Sequence[Node], batches: dict[Node, Any], size: int) 
             continue
         try:
             result = node.op.batch(batched, *xs, **node.attrs)
+        except NonFiniteError:  # nothing is wrong with the batch rule
+            raise
         except LoopGradError as error:
             raise GraphError(f"vmap of {describe(node)}: {error.args[0]}") from error
         _check(node, result, size)

@@ -312,6 +312,43 @@ class TestPlaces:
         found = finding(run)
         assert (found.path, found.index, found.row) == ("sqrt", (), None)
 
+    def test_vmap(self):
+        xs = np.array([[1.0, 2.0], [3.0, 0.0]])
+        found = finding(lambda: ag.vmap(lambda x: ag.log(x).sum())(xs))
+        assert (found.path, found.index) == ("log", (1, 1))
+
+    def test_gradient_drawn_without_its_forward_pass(self):
+        x = ag.input("x", (2,))
+        w = ag.parameter("w", np.ones(2))
+        (g,) = ag.grad(ag.log(x * w).sum(), [w])
+        found = finding(ag.Graph([x], {"g": g}).run, x=np.array([1.0, 0.0]))
+        assert (found.path, found.direction, found.row) == ("log", "backward", 1)
+        assert found.computed_by == "divide_1 (divide)"
+
+    def test_rule_of_the_users(self):
+        @ag.custom_vjp
+        def link(x):
+            return x * 1.0
+
+        @link.defvjp
+        def _(g, y, x):
+            return g / (x - 0.5)
+
+        found = finding(lambda: link(leaf(1.0, 0.5)).sum().backward())
+        assert (found.path, found.direction, found.index) == ("link", "backward", (1,))
+        graph = graph_of(looped(link), 0.5, 0.5).grad(wrt=["x"])
+        found = finding(graph.run, x=np.array([1.0, 1.0]))  # other steps have 0.5
+        assert (found.path, found.op) == ("outer[1].inner[0].link_1", "link")
+
+    def test_replay_from_checkpoints(self):
+        xs = np.ones((20, 2))
+        xs[7, 1] = 0.0
+        drawn = graph_of(
+            lambda x: scan(lambda h, x: (ag.tanh(h + ag.sqrt(x)),) * 2, x[0], x)[0], *xs
+        )
+        found = finding(drawn.grad(wrt=["x"], checkpoints=3).run, x=xs)
+        assert (found.path, found.direction, found.row) == ("scan[7].sqrt_1", "backward", 1)
+
     def test_sum_of_gradients(self):
         def run():
             x = leaf(1e-10)
