@@ -40,7 +40,7 @@ from autograd.grad import (
     value_and_grad,
     vjp,
 )
-from autograd.graph import Graph, trace
+from autograd.graph import Graph
 from autograd.node import Node, Parameter, constant, input, parameter, tensor
 from autograd.ops import linalg
 from autograd.ops.activation import (
@@ -150,6 +150,7 @@ from autograd.ops.trigonometric import (
 )
 from autograd.scope import enable_grad, no_grad
 from autograd.spec import Spec
+from autograd.trace import trace
 from autograd.vmap import vmap
 
 Tensor = Node

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import autograd as ag
-from autograd.graph import trace
 from autograd.node import OPS
 from autograd.ops.elementwise import Elementwise
+from autograd.trace import trace
 from loops import BranchNode, LoopNode, cond, scan, switch
 from tests.loop_reference import assert_same, leaf
 

@@ -7,9 +7,9 @@ import pytest
 
 import autograd as ag
 from autograd import DTypeError, Graph, GraphError, ShapeError
-from autograd.graph import trace
+from autograd.trace import trace
 from autograd.tree import flatten
-from loops import LoopNode
+from loops import LoopNode, scan
 from tests.loop_reference import assert_same, leaf
 
 X = np.array([[0.5, -0.25], [0.75, 0.1]])
@@ -270,6 +270,13 @@ class TestCopies:
         values = np.arange(15.0).reshape(5, 3)
         found = Graph(x, {"y": y}).resize(x=(5, 6)).run(x=np.hstack([values, values]))["y"]
         np.testing.assert_array_equal(found, 2 * values.sum(axis=1))
+
+    def test_resize_of_an_unrolled_graph_is_refused(self):
+        xs = ag.input("xs", (4,))
+        graph = Graph(xs, {"y": scan(lambda h, x: (h * x, None), 1.0, xs)[0]})
+        for laid_out in (graph.unroll(), graph.unroll(factor=3)):
+            with pytest.raises(GraphError, match=r"is unrolled \('scan.*'\).*resize first"):
+                laid_out.resize(xs=(5,))
 
     def test_resize_of_a_gradient_is_refused(self):
         graph = trace(lambda x: x.sum(), (3,)).grad(wrt=["x"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import autograd as ag
-from autograd.graph import trace
+from autograd.trace import trace
 from loops import LoopNode, scan
 from tests.loop_reference import assert_same, leaf, reference_loop
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import autograd as ag
-from autograd.graph import trace
 from autograd.node import OPS
+from autograd.trace import trace
 from loops import repeat, scan
 from tests.loop_reference import assert_same, leaf, reference_loop
 

@@ -9,8 +9,8 @@ import pytest
 import autograd as ag
 from autograd.draw.picture import picture_of
 from autograd.errors import GraphError
-from autograd.graph import trace
 from autograd.node import items
+from autograd.trace import trace
 from loops import LoopNode, cond, scan
 from tests.loop_reference import assert_same
 

@@ -12,7 +12,7 @@ import pytest
 
 import autograd as ag
 from autograd import DTypeError, GradientError, Graph, GraphError, ShapeError
-from autograd.graph import trace
+from autograd.trace import trace
 from loops import LoopNode, cond, scan, switch
 
 WRONG = []
