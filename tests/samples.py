@@ -62,7 +62,7 @@ def branching() -> ag.Graph:
 
 
 def narx() -> ag.Graph:
-    """States and per-step inputs at several lags: y[t] = f(y[t-1], y[t-5], x[t], x[t-2], x[t+1])."""
+    """A loop at several lags: y[t] = f(y[t-1], y[t-5], x[t], x[t-2], x[t+1])."""
     x, past, start = ag.input("x", (8, 3)), ag.input("past", (2, 3)), ag.input("start", (5, 4))
     u, w, v = (ag.parameter(name, np.ones((n, 4))) for name, n in (("u", 3), ("w", 4), ("v", 4)))
     with LoopNode("narx") as step:
