@@ -28,6 +28,9 @@ from autograd.trampoline import Task, trampoline
 class BudgetError(LoopGradError, MemoryError):
     """A gradient that cannot be computed within the memory it was given."""
 
+    least: float = 0.0
+    """The bytes that would do."""
+
 
 @dataclass(frozen=True)
 class Allowance:
@@ -119,12 +122,15 @@ def fitted(draw: Callable[[], Graph], wanted: Allowance | None, extra: Any = Non
         share = max(0, share - (need.bytes - budget))
     graph, need = _drawn(draw, 0, extra)
     if need.bytes > budget:
-        where = "" if need.node is None else f", at {describe(need.node)}"
-        raise BudgetError(
+        node = need.node
+        where = "" if node is None else f" at '{graph.names[node]}' ({describe(node)})"
+        error = BudgetError(
             f"this gradient needs at least {shown(need.bytes)} beyond what exists before it, but "
             f"memory={shown(budget)} was given. The most is held{where}; give at least that much, "
             "or make what is held there smaller"
         )
+        error.least = need.bytes
+        raise error
     return graph
 
 

@@ -28,6 +28,7 @@ from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, ancestors, unique_name
 from autograd.node import Node, draw_input
 from autograd.scope import Scope, drawing
+from autograd.spec import UNKNOWN
 from autograd.trampoline import Task
 from loops.form import Ports, lags_of, loop_attrs, ports_of
 from loops.loop import loop
@@ -462,7 +463,8 @@ def _read_going_back(results: Sequence[Node], incoming: set[Node], shared: set[N
     """Return what nodes that depend on `incoming` read of nodes that do not, in order.
 
     What depends on shared values only is computed again, and so are mere views: they are not
-    listed, but what they look at is.
+    listed, but what they look at is. So is a loop inside that its data stop: what it stacks has
+    another number of rows each time, or is mostly empty.
     """
     nodes = ancestors(results)
     backward = set(incoming)
@@ -480,12 +482,24 @@ def _read_going_back(results: Sequence[Node], incoming: set[Node], shared: set[N
     seen = set(stack)
     while stack:
         node = stack.pop()
-        if node.inputs and (node in invariant or node.op.free):
+        if node.inputs and (node in invariant or node.op.free or _mostly_empty(node)):
             stack += [x for x in node.inputs if x not in seen]
             seen.update(node.inputs)
         elif node in shared or node not in invariant:
             read.add(node)
     return sorted(read, key=lambda node: node.serial)
+
+
+def _mostly_empty(node: Node) -> bool:
+    """Whether `node` is a loop with a bound or without a length, or something that it stacks."""
+    spec: Any = node.spec
+    if type(spec) is tuple:
+        return node.attrs.get("bounded", False) or any(UNKNOWN in part.shape for part in spec)
+    if node.op.name == "item":
+        source = node.inputs[0].attrs
+        if source.get("bounded") and node.attrs["index"] >= source["states"]:
+            return True
+    return UNKNOWN in spec.shape
 
 
 def _ports_read(results: Sequence[Node], incoming: set[Node]) -> list[Node]:

@@ -72,7 +72,7 @@ def budgeted_gradient(
         plan = yield planned(body, ports, *arguments, True)
         if plan is None:
             return [None] * len(needs)
-        return replayed_gradient(plan, allowed.checkpoints, needs, g, y, xs, attrs)
+        return (yield _again(plan, allowed.checkpoints, needs, g, y, xs, attrs))
     ways: list[tuple[float, Allowance, int, Plan]] = []
     for inside in _inside(allowed, body):
         with allowing(inside):
@@ -85,15 +85,31 @@ def budgeted_gradient(
             ways.append((size, inside, 0, plan))
             plan = yield planned(body, ports, *arguments, True)
             size, slot = yield _replay_size(plan, xs, attrs)
+            slot = slot if plan.residuals else 0
             slots = _slots((allowed.bytes or 0) - size, slot, xs, attrs)
             if slots:
-                return replayed_gradient(plan, slots, needs, g, y, xs, attrs)
+                return (yield _again(plan, slots, needs, g, y, xs, attrs))
             ways.append((size + slot, inside, 1, plan))
     _, inside, slots, plan = min(ways, key=lambda way: way[0])
     with allowing(inside):
         if slots:
-            return replayed_gradient(plan, slots, needs, g, y, xs, attrs)
+            return (yield _again(plan, slots, needs, g, y, xs, attrs))
         return (yield stored_gradient(needs, g, y, xs, attrs))
+
+
+def _again(
+    plan: Plan,
+    slots: int,
+    needs: Sequence[bool],
+    g: Sequence[Any],
+    y: Any,
+    xs: Sequence[Any],
+    attrs: dict[str, Any],
+) -> Task:
+    """Return the gradients, steps being computed again: from checkpoints, if states are read."""
+    if plan.residuals:
+        return replayed_gradient(plan, slots, needs, g, y, xs, attrs)
+    return (yield stored_gradient(needs, g, y, xs, attrs, from_states=True))
 
 
 def _inside(allowed: Allowance, body: Graph) -> list[Allowance]:
@@ -198,8 +214,8 @@ def _replay_size(plan: Plan, xs: Sequence[Any], attrs: dict[str, Any]) -> Task:
 
 def _slots(room: float, slot: float, xs: Sequence[Any], attrs: dict[str, Any]) -> int:
     """Return how many checkpoints fit (0: not even the initial state, which takes nothing)."""
-    if room < 0:
-        return 0
+    if room < 0 or not slot:
+        return int(room >= 0)
     most = steps_of(xs, attrs)
     if attrs.get("until"):
         most = min(most, MOST_ONLINE)

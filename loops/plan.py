@@ -28,7 +28,7 @@ class LoopPlan:
     """The path of the loop, or of its gradient where it lies in one."""
     steps: int | None
     strategy: str
-    """`residuals`, `all states` or `checkpoints`."""
+    """`residuals`, `all states`, `checkpoints`; `nothing`, where what there is anyway will do."""
     checkpoints: int | None
     """How many states are kept at a time, the initial one included."""
     saved: float
@@ -63,14 +63,16 @@ def memory_plan(graph: Graph) -> MemoryPlan:
 
     >>> print(memory_plan(model.grad(memory="64MB")))
     """
+    pulled = {path: node for path, _, node in graph.walk() if node.pulled and node.bodies}
     loops = []
-    for path, _, node in graph.walk():
-        if not node.pulled:
-            continue
+    for path, node in pulled.items():
+        name = path.removesuffix("_grad")
         if node.op.name == "replay":
-            loops.append(_replay(path.removesuffix("_grad"), node))
+            loops.append(_replay(name, node))
         elif node.op.name == "loop" and path.endswith("_saved"):
             loops.append(_saving(path.removesuffix("_saved"), node))
+        elif node.op.name == "loop" and f"{name}_saved" not in pulled:
+            loops.append(LoopPlan(name, _steps(node, node.attrs["each"]), "nothing", None, 0, 0))
     found = predicted(graph)
     return MemoryPlan(
         tuple(loops), found.bytes, "" if found.node is None else graph.names[found.node]
