@@ -12,6 +12,7 @@ from autograd.errors import GraphError
 from autograd.execute.reference import SCREENED, Watcher, steps, straight
 from autograd.graph import Graph
 from autograd.node import Node
+from autograd.room import LARGE, check_room
 from autograd.spec import Array, Spec
 from autograd.trampoline import Task
 from loops.form import lags_of, ports_of
@@ -20,11 +21,31 @@ from loops.rows import body_for, differing_axis
 
 def run_loop(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
     """Return a task that computes the outputs of a loop for `values` of its inputs."""
+    _check_room(values, attrs, path)
     if attrs.get("rows"):
         return _ragged(values, attrs, watch, path)
     if attrs.get("until") or attrs.get("counted") or attrs.get("lags"):
         return _general(values, attrs, watch, path)
     return _plain(values, attrs, watch, path)
+
+
+def _check_room(values: Sequence[Any], attrs: dict[str, Any], path: str) -> None:
+    """Refuse to run a loop whose stacked outputs take more memory than there is."""
+    body: Graph = attrs["body"]
+    sequences = ports_of(attrs).split(values)[2]
+    most = sequences[0].shape[0] if sequences else attrs["length"]
+    stacked = list(body.outputs.items())[attrs["states"] :]
+    size = (most or 0) * sum([node.spec.nbytes for _, node in stacked])
+    if size > LARGE:
+        _, key = max((node.spec.nbytes, key) for key, node in stacked)
+        largest = body.outputs[key].spec
+        what = (
+            f"loop '{path or body.name}', which stacks {most} steps of {len(stacked)} outputs, most "
+            f"of it '{key}' ({Spec((most, *largest.shape), largest.dtype)}),"
+        )
+        check_room(
+            size, what, "take fewer steps, or a gradient with memory='...', which keeps less"
+        )
 
 
 def order_of(sequences: Sequence[Any], attrs: dict[str, Any]) -> range:
@@ -163,7 +184,8 @@ class DelayLine:
 class Stack:
     """One output of all steps. Rows of steps that do not run are zero.
 
-    Where nobody knows the number of steps, it grows; doubling it makes that linear in time.
+    Where nobody knows the number of steps, it grows; doubling it makes that linear in time. Rows
+    that are not written are not touched, so they take no memory.
     """
 
     def __init__(self, spec: Spec, length: int | None) -> None:
@@ -172,8 +194,9 @@ class Stack:
 
     def write(self, t: int, value: Any) -> None:
         if t >= len(self.rows):
-            more = np.zeros_like(self.rows)
-            self.rows = np.concatenate([self.rows, more])
+            more = np.zeros((2 * t, *self.rows.shape[1:]), self.rows.dtype)
+            more[:t] = self.rows
+            self.rows = more
         self.rows[t] = value
 
     def whole(self, steps: int) -> Array:

@@ -25,7 +25,7 @@ import numpy as np
 
 import autograd as ag
 from autograd.node import OPS
-from loops import LoopNode, repeat
+from loops import LoopNode, repeat, scan, while_loop
 
 STACK = 256 * 1024
 LIMIT = 120
@@ -309,6 +309,71 @@ def million(nodes: int) -> None:
         raise AssertionError("over 33 s or 1300 MB")
 
 
+def peak() -> float:
+    """Return the most memory this process has had, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def recurrence(h: Any, w: Any) -> Any:
+    return ag.tanh(h @ w + 0.01)
+
+
+def last_of_scan(h: Any, w: Any, steps: int) -> Any:
+    return scan(lambda h, _: (recurrence(h, w), None), h, length=steps)[0]
+
+
+def last_of_while(h: Any, w: Any, steps: int) -> Any:
+    def body(carry: Any) -> Any:
+        return recurrence(carry[0], w), carry[1] + 1
+
+    (h, _), taken = while_loop(lambda c: c[1] < steps, body, (h, np.int64(0)))
+    same(int(taken), steps)
+    return h
+
+
+def long_loop(loop: Callable[..., Any], steps: int, most_seconds: float) -> None:
+    """Take value and gradient of a recurrence of 8 numbers, in 3 times what its states need."""
+    w = ag.parameter("w", np.linspace(-0.5, 0.6, 64).reshape(8, 8))
+    h = np.linspace(0.1, 0.8, 8)
+    loop(ag.tensor(h), w, 10).sum().backward()  # imports what is imported late
+    w.grad = None
+    before, start = peak(), time.process_time()
+    value = loop(ag.tensor(h), w, steps).sum()
+    value.backward()
+    spent, needed = time.process_time() - start, peak() - before
+    stored = steps * 8 * 8
+    print(
+        f"{steps} steps: {spent:.1f} s of processor time, {needed / 1e6:.0f} MB more than before, "
+        f"{needed / stored:.2f} times the states; peak {peak() / 1e6:.0f} MB"
+    )
+    same(bool(np.isfinite(w.grad.value).all() and np.any(w.grad.value != 0)), True)
+    if spent > most_seconds or peak() > 1e9 or needed > 3 * stored + 5e6:
+        raise AssertionError(f"over {most_seconds} s, 1 GB or 3 times the states")
+
+
+def long_scan(steps: int) -> None:
+    long_loop(last_of_scan, steps, 30)
+
+
+def long_while(steps: int) -> None:
+    long_loop(last_of_while, steps, 30)
+
+
+def bounded_while(bound: int) -> None:
+    """Ten steps of at most `bound`: rows of steps that do not run are never touched."""
+    h = ag.tensor(np.full(16, 0.01), requires_grad=True)
+
+    def run(bound: int) -> None:
+        grown = while_loop(lambda h: ag.sum(h) < 50.0, lambda h: ag.tanh(h) + h, h, bound=bound)
+        grown[0].sum().backward()
+
+    run(100)
+    before = peak()
+    run(bound)
+    same(peak() - before < 16e6, True)
+
+
 PROBES: dict[str, Callable[[int], None]] = {
     probe.__name__: probe
     for probe in (
@@ -327,6 +392,9 @@ PROBES: dict[str, Callable[[int], None]] = {
         nested_gradient,
         nested_eager,
         million,
+        long_scan,
+        long_while,
+        bounded_while,
     )
 }
 

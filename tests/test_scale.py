@@ -53,6 +53,13 @@ def test_a_million_nodes_are_built_walked_back_and_freed(run_python):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "steps"), [("long_scan", 1_000_000), ("long_while", 100_000)])
+def test_long_loops_keep_to_time_and_memory(name, steps, run_python):
+    done = run_python("-m", "tests.scale_probes", name, str(steps))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_the_probes_do_meet_the_recursion_limit(run_python):
     source = f"""
 from tests import scale_probes
