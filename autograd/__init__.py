@@ -20,6 +20,7 @@ from autograd.create import (
 )
 from autograd.custom import custom_vjp
 from autograd.errors import (
+    BudgetError,
     DrawError,
     DTypeError,
     FormatError,
@@ -28,6 +29,7 @@ from autograd.errors import (
     LoopGradError,
     NonFiniteError,
     ShapeError,
+    TooLargeError,
 )
 from autograd.finite import check_finite
 from autograd.grad import (
@@ -157,6 +159,7 @@ Tensor = Node
 """A node that has a value; the same class, so that eager and symbolic code are one."""
 
 __all__ = [
+    "BudgetError",
     "DTypeError",
     "DrawError",
     "FormatError",
@@ -172,6 +175,7 @@ __all__ = [
     "SingularError",
     "Spec",
     "Tensor",
+    "TooLargeError",
     "abs",
     "add",
     "all",

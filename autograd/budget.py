@@ -15,21 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from autograd.describe import describe
-from autograd.errors import GradientError, LoopGradError
+from autograd.errors import BudgetError, GradientError
 from autograd.execute.footprint import Peak, node_count, predicted
 from autograd.execute.reference import execute
 from autograd.grad import pull_back
 from autograd.graph import Graph, ancestors
 from autograd.node import Node, apply, draw_input
+from autograd.room import shown
 from autograd.scope import Scope, current_state, drawing
 from autograd.trampoline import Task, trampoline
-
-
-class BudgetError(LoopGradError, MemoryError):
-    """A gradient that cannot be computed within the memory it was given."""
-
-    least: float = 0.0
-    """The bytes that would do."""
 
 
 @dataclass(frozen=True)
@@ -139,17 +133,6 @@ def _drawn(draw: Callable[[], Graph], share: float, extra: Any) -> tuple[Graph, 
         graph = draw()
     need = predicted(graph)
     return graph, need if extra is None else Peak(need.bytes + extra(graph), need.node)
-
-
-def shown(size: float) -> str:
-    """Return a number of bytes as people write it: `1.5 MB`."""
-    if size == float("inf"):
-        return "more memory than can be told before"
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 # Gradients of tensors: drawn beside what was computed, then run on it.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograd.errors import LoopGradError
 from autograd.errors import user_line as user_line
+from autograd.room import refused
 
 if TYPE_CHECKING:
     from autograd.node import Node
@@ -43,6 +44,12 @@ def explain(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], error: Except
     """Raise what `infer` says of inputs that made `forward` fail, if it objects to them."""
     if isinstance(error, LoopGradError):
         locate(error, op, inputs, None)
+        return
+    if isinstance(error, MemoryError):
+        given = "; ".join(map(describe, inputs))
+        refusal = refused(error, f"op '{op.name}' of {given}")
+        if refusal is not None:
+            raise refusal from error
         return
     if not op.portable:  # infer would run the user's code again
         return

@@ -55,6 +55,17 @@ class GradientError(LoopGradError):
     """A gradient that does not exist, or that would be wrong."""
 
 
+class TooLargeError(LoopGradError, MemoryError):
+    """A value that takes more memory than there is."""
+
+
+class BudgetError(LoopGradError, MemoryError):
+    """A gradient that cannot be computed within the memory it was given."""
+
+    least: float = 0.0
+    """The bytes that would do."""
+
+
 class FormatError(LoopGradError, ValueError):
     """A graph file or text that is not a graph."""
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from autograd.budget import shown
 from autograd.execute.footprint import nbytes, predicted
 from autograd.graph import Graph
 from autograd.node import Node
+from autograd.room import shown
 from autograd.spec import UNKNOWN
 from loops.checkpoints import forward_steps
 from loops.memory import state_bytes

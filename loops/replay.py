@@ -29,6 +29,7 @@ from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, unique_name
 from autograd.node import Node, draw_input
 from autograd.op import Exit, Op, Port, Trips, register
+from autograd.room import check_room
 from autograd.scope import Scope, drawing
 from autograd.spec import UNKNOWN, Array, Spec
 from autograd.trampoline import Task
@@ -322,10 +323,14 @@ def _gradient(
     wanted = tuple(i for i, need in enumerate(needs) if need)
     specs = [Spec(x.shape, x.dtype) for x in xs]
     graph = yield _gradient_graph(attrs, specs, wanted, given)
-    outputs = yield graph._inlined([*xs, *[g[i] for i in given]])
+    values = [*xs, *[g[i] for i in given]]
+    if any(isinstance(x, Node) for x in values):
+        outputs = yield graph._inlined(values)
+    else:
+        outputs = yield steps(graph, values)
     results: list[Any] = [None] * len(needs)
     for i, output in zip(wanted, outputs, strict=True):
-        results[i] = output if isinstance(xs[i], Node) else output.value
+        results[i] = output
     return results
 
 
@@ -362,7 +367,10 @@ def _run(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) ->
     there = Steps(step, parts.shared, parts.each, watch, f"{path}[{{}}].0.")
     there.start(parts.states, _lags(attrs), reverse, count)
     slots = attrs["checkpoints"]
-    kept = Kept(there, slots if count is None else min(slots, count))
+    rows = slots if count is None else min(slots, count)
+    size = rows * sum(np.asarray(x).nbytes for x in there.values)
+    check_room(size, f"replay '{name}', which keeps {rows} states,", "give it less memory=")
+    kept = Kept(there, rows)
     shared = parts.shared
     if until:
         schedule = Online(slots)

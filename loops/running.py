@@ -40,11 +40,11 @@ def _check_room(values: Sequence[Any], attrs: dict[str, Any], path: str) -> None
         _, key = max((node.spec.nbytes, key) for key, node in stacked)
         largest = body.outputs[key].spec
         what = (
-            f"loop '{path or body.name}', which stacks {most} steps of {len(stacked)} outputs, most "
-            f"of it '{key}' ({Spec((most, *largest.shape), largest.dtype)}),"
+            f"loop '{path or body.name}', which stacks {most} steps of {len(stacked)} outputs, "
+            f"most of it '{key}' ({Spec((most, *largest.shape), largest.dtype)}),"
         )
         check_room(
-            size, what, "take fewer steps, or a gradient with memory='...', which keeps less"
+            size, what, "take fewer steps, or keep less: for a gradient, grad(..., memory='...')"
         )
 
 

@@ -4,6 +4,7 @@ Every form of loop of `test_unroll_law.py` is differentiated with few checkpoint
 same gradients: in the same bits, because the same ops run on the same numbers in the same order.
 """
 
+import re
 import tempfile
 import tracemalloc
 from pathlib import Path
@@ -489,7 +490,8 @@ class TestBudget:
             graph.grad(wrt=["w"], memory="10kB")
         assert isinstance(error.value, MemoryError)
         assert isinstance(error.value, ag.LoopGradError)
-        assert "The most is held at 'multiply_4' (multiply float64[100, 8, 64]" in str(error.value)
+        held = r"The most is held at 'multiply_\d' \(multiply float64\[100, 8, 64\]"
+        assert re.search(held, str(error.value))
         least = error.value.least
         assert memory_plan(graph.grad(wrt=["w"], memory=int(least * 1.01))).peak <= least * 1.01
         with pytest.raises(BudgetError):
