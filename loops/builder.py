@@ -76,8 +76,9 @@ class Builder:
                 )
         if bound is not None and (length is not None or lengths is not None):
             raise GraphError(
-                f"loop '{name}' has a bound, which is for loops that until() stops, and a length; "
-                "give one of them: stopping at the length is no error, at the bound it is"
+                f"loop '{name}' has a bound, which is for loops that until() stops, and "
+                f"{'a length' if lengths is None else 'lengths'}; give one of them: stopping at a "
+                "length is no error, at the bound it is"
             )
         if truncate is not None and (type(truncate) is not int or not 1 <= truncate <= MAX_LENGTH):
             raise GraphError(
@@ -319,9 +320,10 @@ class Builder:
             )
         inner = self._inside(value)
         if inner.spec != ports[0].spec:
+            nodes = [self.states[ports[0]], inner]
+            changed = state_changed(name, ports[0].spec, inner.spec, nodes)
             raise ShapeError(
-                f"{state_changed(name, ports[0].spec, inner)} (loop '{self.name}')"
-                + self._perhaps_history(ports, inner)
+                f"{changed} (loop '{self.name}')" + self._perhaps_history(ports, inner)
             )
         self.fed |= dict.fromkeys(ports, inner)
 

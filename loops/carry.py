@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from autograd.describe import describe
+from autograd.describe import describe, put_in_front
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, tensor
 from autograd.tree import Structure, flatten, shown
-from loops.loop import LoopNode, state_changed
+from loops.loop import LoopNode
 
 
 def branch_carry(loop: LoopNode, leaves: Sequence[Any], structure: Structure) -> list[Node]:
@@ -45,12 +45,12 @@ def feed_carry(
                 f"carry{path} of {what} starts as {port.spec}, but the {function} returned None "
                 "there; return what the next step is to begin with"
             )
-        node = tensor(value)
-        if node.spec != port.spec:
-            changed = state_changed(port.name or "carry", port.spec, node)
-            raise ShapeError(f"carry{path} of {what} must stay as it is: {changed}")
-        loop.feed(port, node)
-        nodes.append(node)
+        nodes.append(tensor(value))
+        try:
+            loop.feed(port, nodes[-1])
+        except ShapeError as error:
+            put_in_front(error, f"carry{path} of {what} must stay as it is: ")
+            raise
     return nodes
 
 

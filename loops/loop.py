@@ -176,13 +176,15 @@ class Loop(Op):
         return shown
 
 
-def state_changed(name: str, before: Spec, after: Spec | Node) -> str:
-    """Return what is said of a state that does not come out of a step as it went in."""
-    fed = f": fed with {describe(after)}" if isinstance(after, Node) else ""
-    spec = after.spec if isinstance(after, Node) else after
+def state_changed(name: str, before: Spec, after: Spec, nodes: Sequence[Node] = ()) -> str:
+    """Return what is said of a state that does not come out of a step as it went in.
+
+    `nodes`, where they are known, are its initial value and what it is fed with.
+    """
+    given = "; it starts with {} and is fed with {}".format(*map(describe, nodes)) if nodes else ""
     return (
-        f"state '{name}' enters the loop as {before}, but is {spec} after one step{fed}; a state "
-        "keeps its shape and dtype, so change its initial value or what is fed to it"
+        f"state '{name}' enters the loop as {before}, but is {after} after one step{given}; a "
+        "state keeps its shape and dtype, so change its initial value or what is fed to it"
     )
 
 

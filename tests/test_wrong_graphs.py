@@ -13,7 +13,7 @@ import pytest
 import autograd as ag
 from autograd import DTypeError, GradientError, Graph, GraphError, ShapeError
 from autograd.trace import trace
-from loops import LoopNode, cond, scan, switch
+from loops import LoopNode, cond, scan, switch, while_loop
 
 WRONG = []
 
@@ -612,6 +612,281 @@ def node_of_a_branch_used_outside():
 def wrong_shape_inside_a_branch():
     y = ag.input("y", (4,))
     cond(ag.input("p", (), "bool"), lambda x: x + y, lambda x: x, ag.input("x", (3,)))
+
+
+# Loops that their data stop, and carries that change.
+
+
+@wrong(
+    ShapeError,
+    r"state 'h' enters the loop as float64\[1, 4\], but is float64\[1, 5\] after one step",
+    r"starts with input 'h0' float64\[1, 4\] \(.*\.py:\d+\)",
+    r"fed with matmul float64\[1, 5\] \(.*\.py:\d+\)",
+    "loop 'rnn'",
+)
+def state_that_grows():
+    h0 = ag.input("h0", (1, 4))
+    with LoopNode("rnn", length=3) as loop:
+        h = loop.branch("h", h0)
+        loop.feed(h, h @ np.ones((4, 5)))
+
+
+@wrong(
+    ShapeError, r"state 'n' enters the loop as int64\[\], but is float64\[\]", "fed with multiply"
+)
+def integer_state_that_becomes_a_float():
+    start = ag.input("start", (), "int64")
+    with LoopNode("rnn", length=3) as loop:
+        n = loop.branch("n", start)
+        loop.feed(n, n * 0.5)
+
+
+@wrong(ShapeError, "'h'", r"float64\[\], but is float64\[2\] after one step", "fed with constant")
+def state_fed_with_an_array():
+    h0 = ag.input("h0")
+    with LoopNode("rnn", length=3) as loop:
+        h = loop.branch("h", h0)
+        loop.feed(h, [1.0, 2.0])
+
+
+@wrong(
+    ShapeError,
+    r"carry\['v'\]\[1\] of loop 'descent'",
+    "input 'x' float32",
+    "is fed with astype float64",
+)
+def while_whose_carry_changes_dtype():
+    x = ag.input("x", (2,), "float32")
+
+    def body(c):
+        return {"v": [c["v"][0], ag.astype(c["v"][1], "float64")]}
+
+    while_loop(lambda c: c["v"][0].sum() > 0, body, {"v": [x, x]}, name="descent")
+
+
+@wrong(
+    ShapeError, r"carry of loop 'while' must stay", r"float64\[2\], but is float64\[4\]", "concat"
+)
+def while_whose_carry_grows():
+    while_loop(lambda x: x.sum() < 9, lambda x: ag.concat([x, x]), ag.input("x", (2,)))
+
+
+@wrong(
+    GraphError, "carry of loop 'while' starts with the structure", "body returned", "be the same"
+)
+def while_whose_carry_changes_structure():
+    while_loop(lambda c: c[0] < 9, lambda c: c[0] + 1, (ag.input("x"), 1.0))
+
+
+@wrong(GraphError, r"carry\[0\] of loop 'while' starts as float64\[\]", "body returned None there")
+def while_that_forgets_to_return():
+    while_loop(lambda c: c[0] < 9, lambda c: [None], [ag.input("x")])
+
+
+@wrong(
+    DTypeError, "cond of while_loop 'w' must return a bool scalar", "sum float64", "autograd.all"
+)
+def while_on_a_float():
+    while_loop(lambda x: x.sum(), lambda x: x * 0.5, ag.input("x", (3,)), name="w")
+
+
+@wrong(DTypeError, "cond of while_loop 'w' must return a bool scalar", r"greater bool\[3\]")
+def while_on_an_array():
+    while_loop(lambda x: x > 0, lambda x: x * 0.5, ag.input("x", (3,)), name="w")
+
+
+@wrong(DTypeError, "cond of while_loop 'w'", "returned NoneType")
+def while_on_nothing():
+    while_loop(lambda x: None, lambda x: x * 0.5, ag.input("x", (3,)), name="w")
+
+
+@wrong(GraphError, "truth value of greater", "is virtual", "where or loops.cond")
+def while_on_python_logic():
+    while_loop(lambda x: x > 0 and x < 9, lambda x: x * 0.5, ag.input("x"))
+
+
+@wrong(DTypeError, "until of scan 'sum' must return a bool scalar", "add float64")
+def scan_until_a_float():
+    xs = ag.input("xs", (3,))
+    scan(lambda h, x: (h + x, None), 0.0, xs, until=lambda h, y: h, name="sum")
+
+
+@wrong(GraphError, "until of scan|until", "lengths")
+def scan_with_lengths_and_until():
+    xs = ag.input("xs", (3, 2))
+    scan(
+        lambda h, x: (h + x, None),
+        ag.zeros(2),
+        xs,
+        lengths=[1, 2],
+        until=lambda h, y: h.sum() > 1.0,
+    )
+
+
+@wrong(DTypeError, r"until\(\) of loop 'double' must be a bool scalar", "input 'h' float64")
+def until_a_float():
+    x = ag.input("x")
+    with LoopNode("double") as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+        loop.until(h)
+
+
+@wrong(
+    DTypeError, r"until\(\) of loop 'double' must be a bool scalar", r"bool\[3\]", "autograd.any"
+)
+def until_an_array():
+    x = ag.input("x")
+    with LoopNode("double") as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+        loop.until(ag.stack([h, h, h]) > 0.0)
+
+
+@wrong(DTypeError, r"`unless` of until\(\) of loop 'double'", "input 'skip' float64")
+def unless_a_float():
+    x, skip = ag.input("x"), ag.input("skip")
+    with LoopNode("double") as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+        loop.until(h > 1.0, unless=skip)
+
+
+@wrong(GraphError, r"`unless` of until\(\) of loop 'double' depends on", "'h'", "before the loop")
+def unless_that_depends_on_a_step():
+    x = ag.input("x")
+    with LoopNode("double") as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+        loop.until(h > 1.0, unless=h > 0.0)
+
+
+@wrong(GraphError, r"until\(\) of loop 'double' is called twice", r"until\(a \| b\)")
+def until_twice():
+    x = ag.input("x")
+    with LoopNode("double") as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+        loop.until(h > 1.0)
+        loop.until(h < -1.0)
+
+
+@wrong(GraphError, r"until\(\) of loop 'double' is for use inside its `with` block")
+def until_after_the_block():
+    x = ag.input("x")
+    with LoopNode("double", bound=5) as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+        loop.until(h > 1.0)
+    loop.until(ag.input("p", (), "bool"))
+
+
+@wrong(GraphError, "loop 'double' has a bound", "and a length", "at the bound it is")
+def bound_and_length():
+    LoopNode("double", bound=5, length=5)
+
+
+@wrong(GraphError, "loop 'double' has a bound", "per-step input input 'xs'", "leave the bound out")
+def bound_and_per_step_input():
+    xs = ag.input("xs", (3,))
+    with LoopNode("double", bound=5) as loop:
+        loop.each(xs)
+
+
+@wrong(GraphError, "loop 'double' has a bound", "nothing stops it", r"until\(stop\)")
+def bound_without_until():
+    x = ag.input("x")
+    with LoopNode("double", bound=5) as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+
+
+@wrong(GraphError, "the bound of loop 'double' must be a whole number", "-1")
+def negative_bound():
+    LoopNode("double", bound=-1)
+
+
+@wrong(GraphError, "loop 'rnn' has a bound", "and lengths", "give one of them")
+def lengths_and_bound():
+    LoopNode("rnn", bound=3, lengths=ag.input("n", (2,), "int64"))
+
+
+@wrong(GraphError, "loop 'rnn' has lengths and", r"until\(\)", "use one of them")
+def lengths_and_until():
+    xs = ag.input("xs", (3, 2))
+    with LoopNode("rnn", lengths=ag.input("n", (2,), "int64")) as loop:
+        x = loop.each(xs)
+        loop.until(x.sum() > 0.0)
+
+
+@wrong(GraphError, r"collect\(\) of loop 'double'", "nobody knows how many rows", "bound=1000")
+def collect_without_a_bound():
+    x = ag.input("x")
+    with LoopNode("double") as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+        loop.collect(h)
+        loop.until(h > 1.0)
+
+
+@wrong(GraphError, "loop 'double' did not count its steps", "inside its block")
+def steps_that_were_not_counted():
+    x = ag.input("x")
+    with LoopNode("double", length=3) as loop:
+        h = loop.branch("h", x)
+        loop.feed(h, h * 2.0)
+    str(loop.steps)
+
+
+@wrong(GraphError, "state 'h' of loop 'double' is never fed", r"feed\(branch, value\)")
+def state_never_fed_in_a_loop_that_stops():
+    x = ag.input("x")
+    with LoopNode("double") as loop:
+        h = loop.branch("h", x)
+        loop.until(h > 1.0)
+
+
+@wrong(ShapeError, "per-step input input 'ys'", "has 4 steps, but input 'xs'", "has 3")
+def per_step_input_of_another_length_in_scan():
+    xs, ys = ag.input("xs", (3, 2)), ag.input("ys", (4, 2))
+    scan(lambda h, x: (h + x[0], x[1]), ag.zeros(2), (xs, ys), until=lambda h, y: h.sum() > 1)
+
+
+@wrong(GraphError, "'y'", "belongs to the body of loop 'inner'", "cannot be used", "final")
+def node_of_the_body_of_a_while_used_outside():
+    kept = []
+
+    def body(x):
+        kept.append((x * 2.0).named("y"))
+        return kept[0]
+
+    while_loop(lambda x: x < 1.0, body, ag.input("x"), name="inner")
+    kept[0] + 1.0
+
+
+@wrong(GraphError, "'y'", "belongs to the body of loop 'rnn.inner'", "cannot be used in 'rnn'")
+def node_of_an_inner_while_in_the_outer_loop():
+    kept = []
+
+    def body(x):
+        kept.append((x * 2.0).named("y"))
+        return kept[0]
+
+    def step(h, x):
+        after, _ = while_loop(lambda x: x < 1.0, body, h, name="inner")
+        return after + kept[0] * x, None
+
+    scan(step, 0.0, ag.input("xs", (3,)), name="rnn")
+
+
+@wrong(ShapeError, "matmul in the body of 'rnn.while'", "'h'", "input 'w'")
+def wrong_shape_in_a_while_in_a_scan():
+    w = ag.input("w", (4, 5))
+
+    def step(h, x):
+        return while_loop(lambda h: ag.sum(h) < 1.0, lambda h: h @ w, h)[0] + x, None
+
+    scan(step, ag.input("h", (1, 5)), ag.input("xs", (3, 1, 5)), name="rnn")
 
 
 def test_there_are_sixty_of_them():
