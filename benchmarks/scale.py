@@ -2,7 +2,8 @@
 
 The chain y = y + y * 1e-6 on one float64. Every run has a process of its own, so that its peak
 memory is its own; the contenders take turns. For LoopGrad the same chain is then drawn as a graph,
-run, differentiated, printed, saved, loaded and copied.
+run, differentiated, printed, saved, loaded and copied; and a recurrence of 8 numbers is run for as
+many steps and differentiated, as a scan and as a loop that its data stop.
 """
 
 from __future__ import annotations
@@ -60,6 +61,24 @@ def chain_rows(runs: dict[str, list[dict[str, Any]]], nodes: int) -> list[list[s
     return made
 
 
+LOOP_HEAD = ["what", "steps", "value s", "gradient s", "MB more", "/ states", "peak MB"]
+
+
+def loop_rows(counts: Sequence[int], python: str, results: dict[str, Any]) -> list[list[str]]:
+    """Measure the loops of LoopGrad, note the runs in `results`, and return one row for each."""
+    made = []
+    for what in ("scan", "while_loop"):
+        for steps in counts:
+            run = results[what][str(steps)] = one_run("loopgrad", python, steps, what)
+            if run is None:
+                continue
+            laps = [f"{seconds:.2f}" for seconds in run["laps"].values()]
+            more = run["peak"] - run["before"]
+            ratio = f"{more / run['states']:.2f}"
+            made.append([what, f"{steps:,}", *laps, f"{more:.0f}", ratio, f"{run['peak']:.0f}"])
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__, CONTENDERS)
     options.add_argument("--nodes", type=int, nargs="+", default=[1_000_000])
@@ -67,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options.add_argument("--no-graph", action="store_true", help="leave out the graph of ours")
     given = options.parse_args(arguments)
     pythons = interpreters(given.python, CONTENDERS)
-    results: dict[str, Any] = {"chain": {}, "graph": {}}
+    results: dict[str, Any] = {"chain": {}, "graph": {}, "scan": {}, "while_loop": {}}
     found: list[list[str]] = []
     for nodes in given.nodes:
         runs = chains(given.only, pythons, nodes, given.rounds)
@@ -87,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
                     f"JSON {run['bytes']['json'] / 1e6:.0f} MB"
                 )
                 print(table(["what", "s"], laps))
+        print("\nLoops of as many steps")
+        print(table(LOOP_HEAD, loop_rows(given.nodes, pythons["loopgrad"], results)))
     write(given.json, results)
     return results
 

@@ -145,11 +145,41 @@ def run_graph(nodes: int) -> Any:
     return {"laps": watch.laps, "peak": peak(), "before": before, "bytes": sizes}
 
 
+def run_loop(steps: int, stopped: bool) -> Any:
+    """Take value and gradient of h = tanh(h @ w) in 8 numbers: a scan, or a loop that stops."""
+    ag = import_loopgrad()
+    from loops import scan, while_loop
+
+    w = ag.parameter("w", [[0.1 * ((i * j) % 5) - 0.2 for i in range(8)] for j in range(8)])
+    h = ag.tensor([0.1 * i for i in range(8)])
+
+    def final(steps: int) -> Any:
+        if not stopped:
+            return scan(lambda h, _: (ag.tanh(h @ w + 0.01), None), h, length=steps)[0]
+        start = (h, ag.tensor(0))
+        return while_loop(
+            lambda c: c[1] < steps, lambda c: (ag.tanh(c[0] @ w + 0.01), c[1] + 1), start
+        )[0][0]
+
+    final(10).sum().backward()
+    w.grad = None
+    before = peak()
+    watch = Stopwatch()
+    y = final(steps).sum()
+    watch.lap("value")
+    y.backward()
+    watch.lap("gradient")
+    states = steps * h.spec.nbytes / 2**20
+    return {"laps": watch.laps, "peak": peak(), "before": before, "states": states}
+
+
 def make(name: str) -> tuple[str, Callable[..., Any]]:
     parts = CHAINS[name]()
 
     def answer(nodes: int, what: str) -> Any:
         gc.collect()
+        if what in ("scan", "while_loop"):
+            return run_loop(nodes, stopped=what == "while_loop")
         return run_chain(parts, nodes) if what == "chain" else run_graph(nodes)
 
     return parts[0], answer
