@@ -592,11 +592,6 @@ def test_vmap_computes_only_what_some_example_computes_alone():
 
 def test_vmap_of_an_early_exit_does_not_look_at_later_slices():
     """Slices after an example's stop are zeros, and the body divides by them."""
-    xs = np.array([[1.0, 2.0, 0.5, 4.0], [3.0, 0.0, 0.0, 0.0], [2.0, 1.0, 0.0, 0.0]])
-
-    def run(xs, w):
-        h, ys, steps = scan(lambda h, x: (h + w / x, h / x), w, xs, until=lambda h, y: h > 3.9 * w)
-        return h + (ys * ys).sum(), steps
 
     def stopping(row, w):
         return scan(
@@ -621,7 +616,6 @@ def test_vmap_of_an_early_exit_does_not_look_at_later_slices():
                     row = rows[i] if axes[0] == 0 else rows
                     w = ws[i] if axes[1] == 0 else ws
                     np.testing.assert_allclose(got[i], fn(row, w).value, rtol=1e-12, atol=1e-14)
-    assert run(ag.tensor(xs[0]), 1.0)[1].dtype == np.int64
     taken = ag.vmap(lambda row: stopping(row, 1.0)[2])(batch)
     assert taken.value.tolist() == [2, 1, 3]
 
@@ -790,3 +784,143 @@ def test_a_carry_keeps_its_structure_and_specs():
         )
     with pytest.raises(GraphError, match=r"carry\[1\] of loop 'while' .* returned None there"):
         while_loop(lambda c: c[0].sum() > 0, lambda c: (c[0], None), (x, x))
+
+
+# Corners: empty sizes, reversed scans, blocks, delays, pictures, files.
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(2, 0), (0, 3), (0, 0), (2, 1)])
+def test_early_exits_of_no_steps_and_no_examples(batch, steps):
+    def run(xs, h):
+        return scan(lambda h, x: (ag.tanh(h + x), h * x), h, xs, until=lambda h, y: h.sum() > 1.0)
+
+    def loss(xs, h):
+        h, ys, _ = run(xs, h)
+        return h.sum() + ys.sum()
+
+    xs, hs = np.full((batch, steps, 3), 0.5), np.ones((batch, 3))
+    finals, rows, taken = ag.vmap(run)(xs, hs)
+    assert (finals.shape, rows.shape, taken.shape) == ((batch, 3), (batch, steps, 3), (batch,))
+    slopes = ag.vmap(ag.grad(loss, (0, 1)))(xs, hs)
+    assert [g.shape for g in slopes] == [(batch, steps, 3), (batch, 3)]
+    if steps == 0:
+        assert_same(slopes[1], np.ones((batch, 3)))
+    for i in range(batch):
+        for got, want in zip(slopes, ag.grad(loss, (0, 1))(xs[i], hs[i]), strict=True):
+            assert_same(got.value[i], want)
+
+
+def test_vmap_of_a_reversed_early_exit():
+    def run(xs):
+        return scan(
+            lambda h, x: (h + x * h, h * x), 1.0, xs, reverse=True, until=lambda h, y: h > 2.0
+        )
+
+    xs = np.random.default_rng(0).uniform(size=(4, 6))
+    mapped = ag.vmap(run)(xs)
+    assert len(set(mapped[2].value.tolist())) > 1
+    for i, row in enumerate(xs):
+        for got, want in zip(mapped, run(row), strict=True):
+            assert_same(got.value[i], want, 1e-15)
+
+
+def test_truncate_cuts_the_gradient_of_a_loop_that_stops():
+    def run(a):
+        with LoopNode("blocks", truncate=2) as node:
+            h = node.branch("h", a)
+            node.feed(h, h * a + h)
+            node.until(h * a + h > 30.0)
+            steps = node.steps
+        return node.final(h), steps
+
+    def hand(a):
+        h, steps = a, 0
+        while not steps or float(h) <= 30.0:
+            h = ag.stop_gradient(h) if steps % 2 == 0 and steps else h
+            h, steps = h * a + h, steps + 1
+        return h
+
+    for at in (0.9, 0.5):
+        assert_same(run(ag.tensor(at))[0], hand(ag.tensor(at)))
+        assert_same(ag.grad(lambda a: run(a)[0])(at), ag.grad(hand)(at), 1e-14)
+
+
+def test_delayed_states_in_a_loop_that_stops():
+    def run(a, most=12):
+        with LoopNode("delayed", bound=most) as loop:
+            h = loop.branch("h", a, lag=2)
+            after = ag.tanh(h * a) + h
+            loop.feed(h, after)
+            loop.until(after > 3.0)
+            rows, steps = loop.collect(after), loop.steps
+        return rows, steps
+
+    def hand(a):
+        values, steps = [a, a], 0
+        while True:
+            values.append(ag.tanh(values[-2] * a) + values[-2])
+            steps += 1
+            if float(values[-1]) > 3.0:
+                break
+        return ag.stack(values[2:] + [a * 0.0] * (12 - steps)), steps
+
+    rows, steps = run(ag.tensor(0.5))
+    wanted, count = hand(ag.tensor(0.5))
+    assert_same(rows, wanted)
+    assert int(steps) == count == 9
+    slopes = [ag.grad(lambda a, f=f: (f(a)[0] ** 2).sum())(0.5) for f in (run, hand)]
+    assert_same(*slopes, 1e-13)
+    with pytest.raises(
+        GraphError, match=r"each example stops loop 'delayed' .* vmap cannot do both"
+    ):
+        ag.vmap(run)(np.array([0.5, 0.6]))
+
+
+def test_pictures_say_what_a_loop_goes_on_by():
+    graph = ag.trace(lambda a: newton(lambda *args: while_loop(*args, bound=50), a)[0], ())
+    source = graph.grad(wrt=["a"]).draw()
+    for words in ("while going · ≤ 50 steps", "reverse · counted", "count", "going"):
+        assert words in str(source)
+    without = str(ag.trace(lambda a: newton(while_loop, a)[0], ()).grad(wrt=["a"]).draw())
+    assert "while going" in without
+    assert "steps ·" not in without
+
+
+def changed(**attrs):
+    """Draw the loop of `newton` again with other attrs, as a hostile file might."""
+    graph = ag.trace(lambda a: newton(while_loop, a)[0], ())
+    node = graph.find(op="loop")[0]
+    return ag.node.apply(node.op, node.inputs, {**node.attrs, **attrs})
+
+
+@pytest.mark.parametrize(
+    ("attrs", "match"),
+    [
+        ({"until": 1}, "must be bools"),
+        ({"reverse": True}, "runs forward, all rows together"),
+        ({"counted": True}, "runs forward, all rows together"),
+        ({"bounded": True}, "a bound is for a loop without per-step inputs"),
+        ({"until": False}, "needs a length"),
+        ({"until": False, "counted": True}, "first shared input of a counted loop must be the int"),
+        ({"lags": (1,)}, "needs one lag >= 1 for each of its states"),
+        ({"until": False, "length": 3, "rows": (0,)}, "a ragged loop is counted"),
+        ({"shared": 2, "states": 3}, "first states of a loop that is stopped by its data"),
+    ],
+)
+def test_the_op_checks_what_a_file_says_of_its_steps(attrs, match):
+    with pytest.raises(GraphError, match=match):
+        changed(**attrs)
+
+
+def test_a_count_beyond_the_rows_is_refused_where_it_runs():
+    """No graph of ours has one; a file may."""
+    graph = ag.trace(lambda a: newton(lambda *args: while_loop(*args, bound=9), a)[0], ())
+    gradient = graph.grad(wrt=["a"])
+    node = next(n for n in gradient.nodes if n.op.name == "loop" and n.attrs.get("counted"))
+    for count in (-1, 10):
+        values = [np.zeros(x.shape, x.dtype) for x in node.inputs]
+        values[0] = np.array(count)
+        with pytest.raises(
+            GraphError, match=f"was told to run {count} steps, but it can run at mo"
+        ):
+            node.op.forward(*values, **node.attrs)
