@@ -47,6 +47,20 @@ def nested() -> ag.Graph:
     return ag.Graph(image, {"last": rows.final(start)}, name="nested")
 
 
+def narx() -> ag.Graph:
+    """Return a loop with states and per-step inputs at several lags."""
+    x, past, start = ag.input("x", (8, 3)), ag.input("past", (2, 3)), ag.input("start", (5, 4))
+    u, w, v = (ag.parameter(k, ag.ones((n, 4)).value) for k, n in (("u", 3), ("w", 4), ("v", 4)))
+    with LoopNode("narx") as step:
+        ago = step.each(x, lag=2, before=past)
+        ahead = step.each(x, lead=1, after="edge")
+        y1, y5 = step.branch("y", history=start, lags=(1, 5))
+        y = ag.tanh((step.each(x) + ago - ahead) @ u + y1 @ w + y5 @ v)
+        step.feed(y1, y)
+        ys = step.collect(y, "ys")
+    return ag.Graph([x, past, start], {"ys": ys}, name="narx")
+
+
 def main() -> None:
     """Write the pictures beside this file."""
     names = readme()
@@ -55,6 +69,7 @@ def main() -> None:
     adder.resize(xs=(3, 1, 2)).unroll().draw(HERE / "adder_unrolled.svg")
     names["training"].draw(HERE / "adder_gradient.svg")
     nested().draw(HERE / "nested.svg")
+    narx().draw(HERE / "narx.svg")
 
 
 if __name__ == "__main__":
