@@ -93,8 +93,9 @@ def requested(memory: Any, checkpoints: Any) -> Allowance | None:
 
 DRAWN = 2500
 """Python's own bytes for drawing a node."""
-TRIES = 6
-"""How often a gradient is drawn with less, before the least there can be is drawn."""
+NEAR, TRIES = 6, 30
+"""What is allowed shrinks by what was too much, at first, then by half, so many times in all."""
+LITTLE = 1024
 
 
 def fitted(draw: Callable[[], Graph], wanted: Allowance | None, extra: Any = None) -> Graph:
@@ -106,14 +107,15 @@ def fitted(draw: Callable[[], Graph], wanted: Allowance | None, extra: Any = Non
         with allowing(wanted):
             return draw()
     budget = wanted.bytes
-    share = budget
-    for _ in range(TRIES):
+    share = float(budget)
+    for attempt in range(TRIES):
         graph, need = _drawn(draw, share, extra)
         if need.bytes <= budget:
             return graph
-        if share <= 0:
+        if share < LITTLE:
             break
-        share = max(0, share - (need.bytes - budget))
+        less = share / 2 if attempt >= NEAR else share * 0.002 * 2**attempt
+        share = max(0.0, share - max(need.bytes - budget, less))
     graph, need = _drawn(draw, 0, extra)
     if need.bytes > budget:
         node = need.node

@@ -484,6 +484,14 @@ class TestBudget:
         assert forward[:2] == [400, 799]
         assert forward == sorted(set(forward))
 
+    @pytest.mark.parametrize("memory", [50_000_000, 20_000_000, 1_000_000, 600_000])
+    def test_what_is_given_is_used(self, memory):
+        """A million steps: as many checkpoints as fit, not fewer by more than 2 per cent."""
+        graph = ag.trace(last_of, (8, 8), (1_000_000, 1, 8), (1, 8))
+        plan = memory_plan(graph.grad(wrt=["w"], memory=memory))
+        assert 0.98 * memory < plan.peak <= memory
+        assert plan.loops[0].forward_steps < 3_000_000
+
     def test_too_little_says_the_least_and_where(self):
         graph = ag.trace(loss_of, (64, 64), (100, 8, 64), (8, 64))
         with pytest.raises(BudgetError, match=r"needs at least .* memory=10 kB was given") as error:
