@@ -1,0 +1,178 @@
+"""vmap of loops that their data stop: each example gets what it would get alone."""
+
+import numpy as np
+import pytest
+
+import autograd as ag
+from autograd import Graph, GraphError
+from loops import LoopNode, scan, while_loop
+from tests.loop_reference import assert_same
+from tests.while_programs import every_program, newton
+
+
+@every_program
+@pytest.mark.parametrize("spread", [0.0, 0.04, 0.4])
+def test_vmap_equals_a_loop_over_examples(program, at, spread):
+    """Values, gradients and the gradient of the sum, with no warning on the way."""
+    batch = at * (1.0 + spread * np.linspace(-1.0, 1.0, 5))
+
+    def value(a):
+        return program(while_loop, a)[0]
+
+    values, steps = ag.vmap(lambda a: program(while_loop, a))(batch)
+    alone = [program(while_loop, ag.tensor(a)) for a in batch]
+    np.testing.assert_allclose(values.value, [float(v) for v, _ in alone], rtol=1e-13)
+    assert steps.value.tolist() == [int(n) for _, n in alone]
+    slopes = [float(ag.grad(value)(a)) for a in batch]
+    for got in (ag.vmap(ag.grad(value))(batch), ag.grad(lambda a: ag.vmap(value)(a).sum())(batch)):
+        np.testing.assert_allclose(got.value, slopes, rtol=1e-11, atol=1e-13)
+    second = [float(ag.grad(ag.grad(value))(a)) for a in batch]
+    got = ag.vmap(ag.grad(ag.grad(value)))(batch)
+    np.testing.assert_allclose(got.value, second, rtol=1e-9, atol=1e-11)
+
+
+def test_vmap_computes_only_what_some_example_computes_alone():
+    """Beyond its own last step, sqrt(x - 1) of an example is NaN, and so would be its gradient."""
+
+    def value(x):
+        return while_loop(lambda x: x > 1.0, lambda x: ag.sqrt(x - 1.0) * 1.5, x)[0]
+
+    batch = np.array([5.0, 0.3, -2.0, 1.5, 3.0])
+    with np.errstate(all="raise"):
+        for order in (value, ag.grad(value), ag.grad(ag.grad(value))):
+            got = ag.vmap(order)(batch).value
+            np.testing.assert_allclose(got, [float(order(ag.tensor(x))) for x in batch], rtol=1e-12)
+        hessian = ag.hessian(lambda x: ag.vmap(value)(x).sum())(batch).value
+        assert np.isfinite(hessian).all()
+
+
+def test_vmap_of_an_early_exit_does_not_look_at_later_slices():
+    """Slices after an example's stop are zeros, and the body divides by them."""
+
+    def stopping(row, w):
+        return scan(
+            lambda c, x: ((c[0] + w / x, x), c[0] / x),
+            (w, w),
+            row,
+            until=lambda c, y: ag.stop_gradient(c[1]) != 1.0,
+        )
+
+    def value(row, w):
+        (h, _), ys, _ = stopping(row, w)
+        return h * h + (ys * ys).sum()
+
+    batch = np.array([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0], [1.0, 1.0, 0.25]])
+    with np.errstate(all="raise"):
+        for fn in (value, ag.grad(value), ag.grad(ag.grad(value, 1), 1)):
+            for axes in ((0, None), (0, 0), (None, 0)):
+                rows = batch if axes[0] == 0 else batch[2]
+                ws = np.array([0.7, 1.1, -0.4]) if axes[1] == 0 else 0.7
+                got = ag.vmap(fn, axes)(rows, ws).value
+                for i in range(3):
+                    row = rows[i] if axes[0] == 0 else rows
+                    w = ws[i] if axes[1] == 0 else ws
+                    np.testing.assert_allclose(got[i], fn(row, w).value, rtol=1e-12, atol=1e-14)
+    taken = ag.vmap(lambda row: stopping(row, 1.0)[2])(batch)
+    assert taken.value.tolist() == [2, 1, 3]
+
+
+def test_vmap_in_vmap_and_of_nothing():
+    def value(a):
+        return newton(while_loop, a)
+
+    at = np.array([[2.0, 7.0, 1.0], [0.3, 4.0, 90.0]])
+    values, steps = ag.vmap(ag.vmap(value))(at)
+    flat, counts = ag.vmap(value)(at.reshape(-1))
+    assert_same(values, flat.value.reshape(2, 3), 1e-14)
+    assert_same(steps, counts.value.reshape(2, 3))
+    for fn in (lambda a: value(a)[0], ag.grad(lambda a: value(a)[0])):
+        assert ag.vmap(fn)(np.zeros(0)).shape == (0,)
+
+
+def test_vmap_of_a_drawn_gradient_is_a_graph_that_can_be_saved(tmp_path):
+    graph = ag.trace(lambda a: ag.vmap(ag.grad(lambda a: newton(while_loop, a)[0]))(a), (3,))
+    graph.save(tmp_path / "graph.json")
+    at = np.array([2.0, 9.0, 40.0])
+    for same in (graph, Graph.load(tmp_path / "graph.json")):
+        np.testing.assert_allclose(same.run(a=at)["output"], 0.5 / np.sqrt(at), rtol=1e-7)
+
+
+def test_vmap_of_a_common_stop_condition_keeps_one():
+    def run(a, n):
+        return while_loop(lambda c: c[1] < n, lambda c: (c[0] * a, c[1] + 1), (a, np.int64(0)))
+
+    graph = ag.trace(
+        lambda a, n: ag.vmap(run, (0, None))(a, n)[0][0], (3,), ag.Spec((), np.dtype("int64"))
+    )
+    assert graph.run(a=np.array([1.0, 2.0, 3.0]), n=np.int64(2))["output"].tolist() == [
+        1.0,
+        8.0,
+        27.0,
+    ]
+    loop = graph.find(op="loop")[0]
+    assert loop.attrs["states"] == 4
+
+
+def test_vmap_of_a_ragged_loop():
+    lengths = np.array([2, 0, 3])
+
+    def run(xs, w):
+        with LoopNode("ragged", lengths=lengths) as loop:
+            x = loop.each(xs)
+            h = loop.branch("h", ag.zeros((3, 2)))
+            after = ag.tanh(x + h @ w)
+            loop.feed(h, after)
+            hs = loop.collect(after * x)
+        return loop.final(h).sum() + (hs * hs).sum()
+
+    rng = np.random.default_rng(3)
+    xs, w = rng.normal(size=(4, 3, 3, 2)), rng.normal(size=(4, 2, 2))
+    for fn in (run, lambda xs, w: ag.grad(run, 1)(xs, w), lambda xs, w: ag.grad(run)(xs, w)):
+        got = ag.vmap(fn)(xs, w)
+        for i in range(4):
+            assert_same(got.value[i], fn(xs[i], w[i]), 1e-13)
+    got = ag.grad(lambda w: ag.vmap(run, (0, None))(xs, w).sum())(w[0])
+    assert_same(got, sum(ag.grad(run, 1)(x, w[0]).value for x in xs), 1e-12)
+
+
+def test_vmap_of_other_lengths_for_each_example_is_refused():
+    def run(xs, lengths):
+        return scan(lambda h, x: (h + x, None), ag.zeros(3), xs, lengths=lengths)[0]
+
+    with pytest.raises(GraphError, match=r"ragged loop 'scan' has other lengths .*ragged=\"mask\""):
+        ag.vmap(run)(np.ones((2, 4, 3)), np.array([[1, 2, 3], [4, 0, 1]]))
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(2, 0), (0, 3), (0, 0), (2, 1)])
+def test_early_exits_of_no_steps_and_no_examples(batch, steps):
+    def run(xs, h):
+        return scan(lambda h, x: (ag.tanh(h + x), h * x), h, xs, until=lambda h, y: h.sum() > 1.0)
+
+    def loss(xs, h):
+        h, ys, _ = run(xs, h)
+        return h.sum() + ys.sum()
+
+    xs, hs = np.full((batch, steps, 3), 0.5), np.ones((batch, 3))
+    finals, rows, taken = ag.vmap(run)(xs, hs)
+    assert (finals.shape, rows.shape, taken.shape) == ((batch, 3), (batch, steps, 3), (batch,))
+    slopes = ag.vmap(ag.grad(loss, (0, 1)))(xs, hs)
+    assert [g.shape for g in slopes] == [(batch, steps, 3), (batch, 3)]
+    if steps == 0:
+        assert_same(slopes[1], np.ones((batch, 3)))
+    for i in range(batch):
+        for got, want in zip(slopes, ag.grad(loss, (0, 1))(xs[i], hs[i]), strict=True):
+            assert_same(got.value[i], want)
+
+
+def test_vmap_of_a_reversed_early_exit():
+    def run(xs):
+        return scan(
+            lambda h, x: (h + x * h, h * x), 1.0, xs, reverse=True, until=lambda h, y: h > 2.0
+        )
+
+    xs = np.random.default_rng(0).uniform(size=(4, 6))
+    mapped = ag.vmap(run)(xs)
+    assert len(set(mapped[2].value.tolist())) > 1
+    for i, row in enumerate(xs):
+        for got, want in zip(mapped, run(row), strict=True):
+            assert_same(got.value[i], want, 1e-15)
