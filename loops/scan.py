@@ -42,9 +42,7 @@ def scan(
     each_structure = None
     if xs is not None:
         sequences, each_structure = flatten(xs)
-    with LoopNode(
-        name, length, reverse, truncate=truncate, lengths=lengths, ragged=ragged
-    ) as node:
+    with LoopNode(name, length, reverse, truncate=truncate, lengths=lengths, ragged=ragged) as node:
         slices = [node.each(x) for x in sequences]
         before = branch_carry(node, states, carry_structure)
         x = unflatten(each_structure, slices) if sequences else None
