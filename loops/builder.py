@@ -23,25 +23,17 @@ from loops.delays import (
     starts_of,
     turned,
 )
-from loops.form import MAX_LENGTH, Ports, loop_attrs
+from loops.form import Ports, loop_attrs
 from loops.loop import LoopNode, state_changed
 from loops.masked import masked_loop
+from loops.options import Options
 from loops.rows import find_rows
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
-def start(
-    node: LoopNode,
-    name: str,
-    length: int | None,
-    reverse: bool,
-    bound: int | None,
-    truncate: int | None,
-    lengths: Any,
-    ragged: str,
-) -> None:
+def start(node: LoopNode, options: Options) -> None:
     """Make `node` a loop about to be drawn: virtual, without inputs yet."""
     node.op = OPS["loop"]
     node.inputs = ()
@@ -49,60 +41,25 @@ def start(
     node.tracked = False
     node.scope = current_state().scope
     node.serial = 0
-    node.name = name
+    node.name = options.name
     node.line = user_line()
     node._value = node._spec = None
-    node._builder = Builder(name, length, reverse, bound, truncate, lengths, ragged)
+    node._builder = Builder(options)
 
 
 class Builder:
     """Collects ports and outputs; `close` turns them into the node's body and inputs."""
 
-    def __init__(
-        self,
-        name: str,
-        length: int | None,
-        reverse: bool,
-        bound: int | None = None,
-        truncate: int | None = None,
-        lengths: Any = None,
-        ragged: str = "shrink",
-    ) -> None:
-        for what, number in (("length", length), ("bound", bound)):
-            if number is not None and (type(number) is not int or not 0 <= number <= MAX_LENGTH):
-                raise GraphError(
-                    f"the {what} of loop '{name}' must be a whole number from 0 to {MAX_LENGTH}, "
-                    f"but is {number!r}; leave it out where a per-step input says it"
-                )
-        if bound is not None and (length is not None or lengths is not None):
-            raise GraphError(
-                f"loop '{name}' has a bound, which is for loops that until() stops, and "
-                f"{'a length' if lengths is None else 'lengths'}; give one of them: stopping at a "
-                "length is no error, at the bound it is"
-            )
-        if truncate is not None and (type(truncate) is not int or not 1 <= truncate <= MAX_LENGTH):
-            raise GraphError(
-                f"truncate of loop '{name}' must be a whole number of steps from 1 to "
-                f"{MAX_LENGTH}, but is {truncate!r}; leave it out for gradients through all steps"
-            )
-        if ragged not in ("shrink", "mask"):
-            raise GraphError(
-                f"ragged of loop '{name}' says how rows of different lengths run, 'shrink' (the "
-                f"default) or 'mask', but is {ragged!r}"
-            )
-        self.name = name
-        self.length = length
-        self.reverse = reverse
-        self.bound = bound
-        self.truncate = truncate
+    def __init__(self, options: Options) -> None:
+        self.name = options.name
+        self.options = options
         self.block_starts: dict[int, Node] = {}
         """With truncate: whether, so many steps ago, a block other than the first had not begun."""
         self.truncated: dict[Node, Node] = {}
         """What branch() returned instead of a port, and the port."""
-        self.scope = Scope(name, current_state().scope)
-        self.scope.rows = lengths is not None
-        self.lengths = None if lengths is None else self._row_lengths(lengths)
-        self.ragged = ragged
+        self.scope = Scope(self.name, current_state().scope)
+        self.scope.rows = options.lengths is not None
+        self.lengths = None if options.lengths is None else self._row_lengths(options.lengths)
         self.going: tuple[Node, Any] | None = None
         """What until() was told: the stop condition, and whether not to run at all."""
         self.counter: Node | None = None
@@ -193,7 +150,7 @@ class Builder:
         """Return the number of the running step, 0 for the first that runs."""
         self._check_open("index")
         if self.counter is None:
-            shape = () if self.lengths is None else self.lengths.shape
+            shape = () if self.lengths is None else self.options.lengths.shape
             if self.lengths is None:
                 zero = tensor(np.zeros(shape, np.int64))
             else:
@@ -224,9 +181,9 @@ class Builder:
             )
         first = next(iter(self.sequences.values()), outer)
         self._check_length(outer, first.shape[0], f"{describe(first)} has")
-        if self.length is not None:
-            self._check_length(outer, self.length, "the loop's length is")
-        if self.bound is not None:
+        if self.options.length is not None:
+            self._check_length(outer, self.options.length, "the loop's length is")
+        if self.options.bound is not None:
             raise GraphError(
                 f"loop '{self.name}' has a bound, but per-step input {describe(outer)} already "
                 "says how many steps there are at most; leave the bound out"
@@ -276,7 +233,7 @@ class Builder:
             for x, word in ((init, "initial value"), (history, "history"))
         ]
         with drawing(self.scope.parent):
-            starts = starts_of(first, rows, lags, self.reverse, what)
+            starts = starts_of(first, rows, lags, self.options.reverse, what)
         ports = []
         for steps, start in zip(lags, starts, strict=True):
             spec = start.spec if steps == 1 else Spec(start.shape[1:], start.dtype)
@@ -289,9 +246,9 @@ class Builder:
                 self.lags[port] = steps
             ports.append(port)
         self.lines |= dict.fromkeys(ports, tuple(ports))
-        if self.truncate is None or not ports[0].spec.floating:
+        if self.options.truncate is None or not ports[0].spec.floating:
             return tuple(ports)
-        block = self.truncate
+        block = self.options.truncate
         return tuple([self._truncated(x, block, k) for x, k in zip(ports, lags, strict=True)])
 
     def _truncated(self, port: Node, block: int, lag: int) -> Node:
@@ -423,14 +380,22 @@ class Builder:
             self._forget()
 
     def _become_a_loop(self, node: LoopNode) -> None:
-        for branch in self.states:
-            if branch not in self.fed:
-                raise GraphError(
-                    f"state '{branch.name}' of loop '{self.name}' is never fed; call "
-                    "feed(branch, value) so that the next step has a value"
-                )
+        self._check_all_fed()
         self._check_length_known()
         self._put_condition_first()
+        try:
+            made = apply(OPS["loop"], *self._inputs_and_attrs())
+        except LoopGradError as error:
+            said = isinstance(error, NonFiniteError) or f"loop '{self.name}" in error.args[0]
+            if not said:
+                error.args = (f"{error.args[0]} (loop '{self.name}')",)
+            raise
+        _become(node, made)
+        for handle, what in self.handles:
+            _become(handle, self._output(node, what))
+
+    def _inputs_and_attrs(self) -> tuple[list[Node], dict[str, Any]]:
+        """Return what the loop is applied to, in the order of its ports, and its attrs."""
         outputs = {
             **_unique_names(list(self.states), [self.fed[b] for b in self.states]),
             **self._collected_names(),
@@ -439,46 +404,54 @@ class Builder:
         ports = [*captured.values(), *self.states, *self.sequences]
         body = Graph.of(_unique_names(ports), outputs, self.name)
         counts = Ports(len(captured), len(self.states), len(self.sequences))
-        self.flipped = self.reverse and self.going is not None  # such a loop runs forward
-        starts = list(self.states.values())
+        self.flipped = self.options.reverse and self.going is not None  # such a loop runs forward
         lags = [self.lags.get(port, 1) for port in self.states]
+        attrs = loop_attrs(
+            body,
+            counts,
+            reverse=self.options.reverse and not self.flipped,
+            lags=lags,
+            length=None if self.sequences else self.options.limit,
+            until=self.going is not None,
+            bounded=self.options.bound is not None,
+            counted=self.lengths is not None,
+        )
+        inputs = [*captured, *self._starts(lags), *self._moved_sequences()]
+        if self.lengths is None:
+            return inputs, attrs
+        attrs["rows"] = trampoline(find_rows(body, counts, self.lengths.shape[0], self.name))
+        return masked_loop(inputs, attrs) if self.options.ragged == "mask" else (inputs, attrs)
+
+    def _starts(self, lags: Sequence[int]) -> list[Node]:
+        """Return the initial values of the states."""
+        starts = list(self.states.values())
+        if self.flipped:
+            with drawing(self.scope.parent):
+                starts = [turned(x) if k > 1 else x for x, k in zip(starts, lags, strict=True)]
+        return starts
+
+    def _moved_sequences(self) -> list[Node]:
+        """Return the per-step inputs, those of other steps moved along."""
         with drawing(self.scope.parent):
             sequences = moved_along(self.sequences, self.delayed, self.lengths)
             if self.flipped:
                 sequences = [OPS["flip"](xs, axes=(0,)) for xs in sequences]
-                starts = [turned(x) if k > 1 else x for x, k in zip(starts, lags, strict=True)]
-        attrs = loop_attrs(
-            body,
-            counts,
-            reverse=self.reverse and not self.flipped,
-            lags=lags,
-            length=None if self.sequences else self.bound if self.length is None else self.length,
-            until=self.going is not None,
-            bounded=self.bound is not None,
-            counted=self.lengths is not None,
-        )
-        if self.lengths is not None:
-            rows = self.lengths.shape[0]
-            attrs["rows"] = trampoline(find_rows(body, counts, rows, self.name))
-        inputs = [*captured, *starts, *sequences]
-        if self.lengths is not None and self.ragged == "mask":
-            inputs, attrs = masked_loop(inputs, attrs)
-        try:
-            made = apply(OPS["loop"], inputs, attrs)
-        except LoopGradError as error:
-            said = isinstance(error, NonFiniteError) or f"loop '{self.name}" in error.args[0]
-            if not said:
-                error.args = (f"{error.args[0]} (loop '{self.name}')",)
-            raise
-        _become(node, made)
-        for handle, what in self.handles:
-            if isinstance(what, int):
-                output = apply(OPS["item"], (node,), {"index": len(self.states) + what})
-                if self.flipped:
-                    output = OPS["flip"](output, axes=(0,))
-            else:
-                output = self._final_of(node, what)
-            _become(handle, output)
+        return sequences
+
+    def _output(self, node: LoopNode, what: Node | int) -> Node:
+        """Return the final value of state `what`, or of what was collected, the stack number `what`."""
+        if isinstance(what, Node):
+            return self._final_of(node, what)
+        stack: Node = apply(OPS["item"], (node,), {"index": len(self.states) + what})
+        return OPS["flip"](stack, axes=(0,)) if self.flipped else stack
+
+    def _check_all_fed(self) -> None:
+        for branch in self.states:
+            if branch not in self.fed:
+                raise GraphError(
+                    f"state '{branch.name}' of loop '{self.name}' is never fed; call "
+                    "feed(branch, value) so that the next step has a value"
+                )
 
     def _put_condition_first(self) -> None:
         """Make `going` and `steps` the first two states, if the loop has an until()."""
@@ -496,18 +469,18 @@ class Builder:
         self.states = {port: start, counter: self.states[counter], **rest}
 
     def _check_length_known(self) -> None:
-        if self.bound is not None and self.going is None:
+        if self.options.bound is not None and self.going is None:
             raise GraphError(
                 f"loop '{self.name}' has a bound, but nothing stops it before; call until(stop), "
                 "or give a length instead"
             )
-        known = self.length is not None or self.sequences
+        known = self.options.length is not None or self.sequences
         if not known and self.going is None:
             raise GraphError(
                 f"loop '{self.name}' has neither a per-step input nor a length, so how often it "
                 f"runs is not known; use each(xs), LoopNode('{self.name}', length=8) or until(stop)"
             )
-        if not known and self.bound is None and self.collected:
+        if not known and self.options.bound is None and self.collected:
             raise GraphError(
                 f"collect() of loop '{self.name}': nobody knows how many rows it would return, "
                 f"because only until() ends the loop; write LoopNode('{self.name}', bound=1000)"

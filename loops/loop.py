@@ -328,8 +328,9 @@ class LoopNode(Node):
         ragged: str = "shrink",
     ):
         from loops.builder import start
+        from loops.options import Options
 
-        start(self, name, length, reverse, bound, truncate, lengths, ragged)
+        start(self, Options(name, length, reverse, bound, truncate, lengths, ragged))
 
     def __enter__(self) -> LoopNode:
         self._builder.open()
