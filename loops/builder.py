@@ -439,7 +439,7 @@ class Builder:
         return sequences
 
     def _output(self, node: LoopNode, what: Node | int) -> Node:
-        """Return the final value of state `what`, or of what was collected, the stack number `what`."""
+        """Return the final value of state `what`, or stack number `what` of what was collected."""
         if isinstance(what, Node):
             return self._final_of(node, what)
         stack: Node = apply(OPS["item"], (node,), {"index": len(self.states) + what})
