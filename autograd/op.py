@@ -30,7 +30,8 @@ class Port:
     """How an input of a node reaches a body: `kind` is for readers, the numbers are positions."""
 
     kind: str
-    """`shared`, `state`, `each` (one slice a step) or `operand`."""
+    """`shared`, `state`, `each` (one slice a step), `replayed` (a state, computed again from its
+    initial value) or `operand`."""
     outer: int
     """Position in `node.inputs`."""
     inner: int

@@ -18,6 +18,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -172,14 +173,14 @@ class Replay(Op):
         numbers = ("shared", "states", "carried", "each", "incoming")
         counts = [attrs[key] for key in numbers]
         parts = _split(range(sum(counts)), attrs)
-        step = [("shared", parts.shared), ("state", parts.states), ("each", parts.each)]
-        backward = [
-            ("shared", parts.shared),
-            ("state", parts.carried),
-            ("replayed", parts.states),
-            ("each", [*parts.each, *parts.incoming]),
-        ]
-        entries = [*_doors(step, 0, 0), *_doors(backward, 1, int(attrs.get("until", False)))]
+        lags, carried_lags = _lags(attrs), _carried_lags(attrs)
+        each = [*parts.each, *parts.incoming]
+        step = _doors(0, 0, parts.shared, parts.states, lags, [], parts.each, attrs)
+        first = int(attrs.get("until", False))  # the number of steps, which no input gives
+        back = _doors(
+            1, first, parts.shared, parts.carried, carried_lags, parts.states, each, attrs
+        )
+        entries = [*step, *back]
         exits = [
             Exit("final" if i < attrs["carried"] else "stacked", i, i, 1)
             for i in range(len(attrs["backward"].outputs))
@@ -198,12 +199,29 @@ class Replay(Op):
         return shown | {key: attrs[key] for key in ("until", "counted", "lags") if attrs.get(key)}
 
 
-def _doors(kinds: Sequence[tuple[str, list[int]]], body: int, inner: int) -> Iterator[Port]:
-    """Yield the ports of a body from its input number `inner` on; states are fed in their order."""
-    for kind, positions in kinds:
-        for i, outer in enumerate(positions):
-            yield Port(kind, outer, inner, body, i if kind == "state" else None)
-            inner += 1
+def _doors(
+    body: int,
+    inner: int,
+    shared: Sequence[int],
+    states: Sequence[int],
+    lags: Sequence[int],
+    replayed: Sequence[int],
+    each: Sequence[int],
+    attrs: dict[str, Any],
+) -> Iterator[Port]:
+    """Yield the ports of a body from its input number `inner` on, given positions outside."""
+    counted, until = attrs.get("counted", False), attrs.get("until", False) and body == 0
+    kinds = [
+        *[Port("shared", x, 0, body, steers=i == 0 and counted) for i, x in enumerate(shared)],
+        *[
+            Port("state", x, 0, body, fed_by=i, lag=lag, steers=i == 0 and until)
+            for i, (x, lag) in enumerate(zip(states, lags, strict=True))
+        ],
+        *[Port("replayed", x, 0, body) for x in replayed],
+        *[Port("each", x, 0, body) for x in each],
+    ]
+    for i, port in enumerate(kinds):
+        yield replace(port, inner=inner + i)
 
 
 class _Parts:

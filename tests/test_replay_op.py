@@ -60,6 +60,7 @@ def test_it_is_drawn(tmp_path):
     drawn().draw(path)
     source = path.read_text(encoding="utf-8")
     assert "product_grad" in source
+    assert source.count("computed again") == 1
 
 
 def test_watched_paths_name_body_and_step():

@@ -274,21 +274,23 @@ class _Painter:
                 used.add(door)
             if door not in used:
                 continue
-            if port.fed_by is None and x.spec == door.spec:
+            again = port.kind == "replayed"
+            if port.fed_by is None and x.spec == door.spec and not again:
                 if not is_inlined(x):
                     inner.tails[door] = self._tail(level, x)
                 else:
                     inner.tails[door] = Tail(self._constant(inner, x))
                 continue
             name = inner.graph.names[door]
-            kind = "each" if port.fed_by is None else "state"
+            kind = "each" if port.fed_by is None and not again else "state"
             about = f"{port.kind} {visible(name)}: {spec_text(door.spec)}"
             box = Box(kind, name, [], inner.frame, inner.backward, about=about)
-            start = kind == "state" and is_inlined(x)
+            start = kind == "state" and is_inlined(x) and not again
             box.detail = [f"state of {port.lag} steps ago"] if port.lag > 1 else []
             box.detail += [f"starts at {_brief(x)}"] if start else []
+            box.detail += ["computed again"] if again else []
             inner.tails[door] = Tail(self._box(inner, box))
-            if not start:
+            if not start and not (again and is_inlined(x)):
                 arrow = "initial" if kind == "state" else "each"
                 self._arrow(level, x, inner.tails[door].box, arrow)
 
