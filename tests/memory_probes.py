@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import autograd as ag
-from loops import LoopNode, cond, scan
+from loops import LoopNode, cond, scan, while_loop
 
 XS = np.linspace(-1, 1, 12).reshape(3, 4)
 SEQUENCE = np.linspace(-1, 1, 40).reshape(5, 2, 4)
@@ -139,6 +139,25 @@ def scan_and_branch() -> Round:
         _, ys = scan(cell, np.zeros((2, 4)), SEQUENCE)
         ys.sum().backward()
         update(w, b)
+
+    return step
+
+
+def while_that_stops_or_not() -> Round:
+    w, _ = parameters()
+
+    def last(a: Any, **bound: Any) -> Any:
+        return while_loop(
+            lambda x: ag.sum(x * x) < 9.0, lambda x: x * 1.5 + x @ w * 0.1, a, **bound
+        )
+
+    exceed = raising(lambda: last(ag.tensor(np.full((2, 4), 0.1)), bound=2))
+
+    def step() -> None:
+        last(ag.tensor(np.full((2, 4), 0.1)))[0].sum().backward()
+        update(w)
+        ag.vmap(lambda a: last(a)[0])(np.linspace(0.1, 0.6, 24).reshape(3, 2, 4))
+        exceed()
 
     return step
 
@@ -355,6 +374,7 @@ PROBES: dict[str, Callable[[], Round]] = {
         second_order,
         loop_on_tensors,
         scan_and_branch,
+        while_that_stops_or_not,
         raise_between_ops,
         raise_in_an_op,
         raise_while_drawing,
