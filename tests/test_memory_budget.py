@@ -110,8 +110,9 @@ def last_of(w, xs, h0):
 
 
 def sizes(steps, batch, hidden, dtype="float64"):
-    w = RANDOM.normal(size=(hidden, hidden)) * 0.1
-    xs, h0 = RANDOM.normal(size=(steps, batch, hidden)), RANDOM.normal(size=(batch, hidden))
+    w = 0.9 * np.eye(hidden) + RANDOM.normal(size=(hidden, hidden)) * 0.1 / hidden
+    xs = RANDOM.normal(size=(steps, batch, hidden)) * 0.1
+    h0 = RANDOM.normal(size=(batch, hidden))
     return [x.astype(dtype) for x in (w, xs, h0)]
 
 
