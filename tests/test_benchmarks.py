@@ -37,6 +37,16 @@ def test_scale_benchmark(run_python, tmp_path):
     assert {"draw nodes", "grad", "save", "load", "copy"} <= set(results["graph"]["200"]["laps"])
 
 
+def test_memory_benchmark(run_python):
+    arguments = ("--steps", "300", "--budgets", "none", "90kB", "--slices")
+    done = run_python("-m", "benchmarks.memory", *arguments)
+    assert done.returncode == 0, done.stderr
+    head, none, within = done.stdout.splitlines()
+    assert head.split() == ["budget", "seconds", "ratio", "foretold", "grown", "peak"]
+    assert none.endswith("rnn: 300 steps, keeps residuals: 38.4 kB, runs 300 steps forward")
+    assert "keeps checkpoints" in within
+
+
 def test_finite_benchmark(run_python, tmp_path):
     table, results = run(
         run_python,
