@@ -96,6 +96,7 @@ DRAWN = 2500
 NEAR, TRIES = 6, 30
 """What is allowed shrinks by what was too much, at first, then by half, so many times in all."""
 LITTLE = 1024
+"""An allowance of fewer bytes is as good as none."""
 
 
 def fitted(draw: Callable[[], Graph], wanted: Allowance | None, extra: Any = None) -> Graph:

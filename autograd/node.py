@@ -167,7 +167,10 @@ class Node(ArrayMethods):
         return None
 
     def backward(self, seed: Any = None, *, keep_graph: bool = False, **limits: Any) -> None:
-        """Add the gradient of this tensor to `.grad` of every tracked leaf it depends on."""
+        """Add the gradient of this tensor to `.grad` of every tracked leaf it depends on.
+
+        `memory` and `checkpoints` limit what that takes, as for `autograd.grad`.
+        """
         from autograd.grad import backward
 
         backward(self, seed, keep_graph=keep_graph, **limits)

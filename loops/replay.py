@@ -102,7 +102,7 @@ class Replay(Op):
             lags=lags,
             carried_lags=carried_lags,
         )
-        parts = _split(specs, attrs)
+        parts = Parts(specs, attrs)
         there = _forward_attrs(attrs, step)
         loop.infer(*parts.shared, *parts.states, *parts.each, **there)
         count = [Spec((), np.dtype(np.int64))] if until else []
@@ -114,7 +114,7 @@ class Replay(Op):
         return loop.infer(*count, *parts.shared, *parts.carried, *sequences, **back)
 
     def fit(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Task:
-        parts = _split(specs, attrs)
+        parts = Parts(specs, attrs)
         states = [_row(s, lag) for s, lag in zip(parts.states, _lags(attrs), strict=True)]
         carried = [_row(s, lag) for s, lag in zip(parts.carried, _carried_lags(attrs), strict=True)]
         each, incoming = ([_row(s, 2) for s in some] for some in (parts.each, parts.incoming))
@@ -135,7 +135,7 @@ class Replay(Op):
         return _gradient(needs, g, xs, attrs)
 
     def trips(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Trips:
-        parts = _split(specs, attrs)
+        parts = Parts(specs, attrs)
         most = _most([*parts.each, *parts.incoming], attrs["length"])
         if most is UNKNOWN:
             return Trips(None, exact=False)
@@ -146,7 +146,7 @@ class Replay(Op):
     ) -> Task:
         from loops.memory import replay_working
 
-        parts = _split(inputs, attrs)
+        parts = Parts(inputs, attrs)
         most = _most([*parts.each, *parts.incoming], attrs["length"])
         return replay_working(attrs, inf if most is UNKNOWN else most)
 
@@ -172,7 +172,7 @@ class Replay(Op):
     def ports(self, attrs: dict[str, Any]) -> tuple[tuple[Port, ...], tuple[Exit, ...]]:
         numbers = ("shared", "states", "carried", "each", "incoming")
         counts = [attrs[key] for key in numbers]
-        parts = _split(range(sum(counts)), attrs)
+        parts = Parts(range(sum(counts)), attrs)
         lags, carried_lags = _lags(attrs), _carried_lags(attrs)
         each = [*parts.each, *parts.incoming]
         step = _doors(0, 0, parts.shared, parts.states, lags, [], parts.each, attrs)
@@ -224,7 +224,7 @@ def _doors(
         yield replace(port, inner=inner + i)
 
 
-class _Parts:
+class Parts:
     """Anything listed in the order of a replay's inputs, by kind."""
 
     def __init__(self, xs: Sequence[Any], attrs: dict[str, Any]) -> None:
@@ -233,9 +233,6 @@ class _Parts:
         self.states, rest = rest[: attrs["states"]], rest[attrs["states"] :]
         self.carried, rest = rest[: attrs["carried"]], rest[attrs["carried"] :]
         self.each, self.incoming = rest[: attrs["each"]], rest[attrs["each"] :]
-
-
-_split = _Parts
 
 
 def _row(spec: Spec, lag: int) -> Spec:
@@ -315,7 +312,7 @@ def definition(
 
     `run` draws each, from its inputs, attrs and name.
     """
-    parts = _split(inputs, attrs)
+    parts = Parts(inputs, attrs)
     step: Graph = attrs["step"]
     saving = step._cache.get("saving states")
     if saving is None:
@@ -375,7 +372,7 @@ def _gradient_graph(
 
 def _run(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
     """Return the outputs: run the schedule."""
-    parts = _split(values, attrs)
+    parts = Parts(values, attrs)
     step: Graph = attrs["step"]
     name = path or step.name
     reverse, until = attrs["reverse"], attrs.get("until", False)
