@@ -51,6 +51,7 @@ class Builder:
     """Collects ports and outputs; `close` turns them into the node's body and inputs."""
 
     def __init__(self, options: Options) -> None:
+        options.check()
         self.name = options.name
         self.options = options
         self.block_starts: dict[int, Node] = {}
@@ -116,7 +117,8 @@ class Builder:
         if self.lengths is not None and spec.shape[:1] != self.lengths.shape:
             raise ShapeError(
                 f"{what} {describe(node)} of ragged loop '{self.name}' is {spec} in a step, but "
-                f"its first axis must be the {self.lengths.shape[0]} rows that have a length"
+                f"its first axis must be the {self.lengths.shape[0]} rows that have a length; time "
+                "comes before the rows: (steps, rows, ...)"
             )
 
     def until(self, stop: Any, unless: Any) -> None:
@@ -226,6 +228,11 @@ class Builder:
     ) -> tuple[Node, ...]:
         """Return the ports of a state, one for each lag at which it is read."""
         self._check_open("branch()")
+        if not isinstance(name, str):
+            raise GraphError(
+                f"a state of loop '{self.name}' must have a text as its name, but the first "
+                f"argument of branch() is {type(name).__name__}; write branch('h', initial_value)"
+            )
         what = f"state '{name}' of loop '{self.name}'"
         lags, several = checked_lags(lag, lags, what), lags is not None
         first, rows = [
@@ -295,10 +302,18 @@ class Builder:
         """Return the port of the state that branch() returned as `branch`."""
         port = self.truncated.get(branch, branch) if isinstance(branch, Node) else None
         if port is None or port not in self.states:
-            raise GraphError(
-                f"loop '{self.name}' has no such state; pass what its branch() returned"
-            )
+            raise GraphError(self._no_such_state(branch))
         return port
+
+    def _no_such_state(self, came: Any) -> str:
+        states = ", ".join(f"'{port.name}'" for port in self.states) or "no state"
+        what = describe(came) if isinstance(came, Node) else f"{type(came).__name__} {came!r:.60}"
+        if isinstance(came, (tuple, list)):
+            what = f"a {type(came).__name__} of {len(came)} (with lags=, any one of them will do)"
+        return (
+            f"loop '{self.name}' has no such state; pass what its branch() returned, but this is "
+            f"{what}; its states are {states}"
+        )
 
     def collect(self, node: LoopNode, value: Any, name: str | None) -> Node:
         self._check_open("collect()")

@@ -11,7 +11,7 @@ from loops.form import MAX_LENGTH
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of LoopNode, which explains them, checked as far as they can be alone."""
+    """The arguments of LoopNode, which explains them."""
 
     name: str
     length: int | None = None
@@ -26,7 +26,8 @@ class Options:
         """The most steps there can be, as far as no per-step input says it."""
         return self.bound if self.length is None else self.length
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise GraphError if they cannot be, whatever is drawn."""
         for what, number in (("length", self.length), ("bound", self.bound)):
             if number is not None and (type(number) is not int or not 0 <= number <= MAX_LENGTH):
                 raise GraphError(
@@ -35,8 +36,9 @@ class Options:
                 )
         if self.bound is not None and (self.length is not None or self.lengths is not None):
             raise GraphError(
-                f"loop '{self.name}' has a bound, which is for loops that until() stops, and a "
-                "length; give one of them: stopping at the length is no error, at the bound it is"
+                f"loop '{self.name}' has a bound, which is for loops that until() stops, and "
+                f"{'a length' if self.lengths is None else 'lengths'}; give one of them: stopping "
+                "at a length is no error, at the bound it is"
             )
         block = self.truncate
         if block is not None and (type(block) is not int or not 1 <= block <= MAX_LENGTH):
