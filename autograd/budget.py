@@ -121,13 +121,12 @@ def fitted(draw: Callable[[], Graph], wanted: Allowance | None, extra: Any = Non
     if need.bytes > budget:
         node = need.node
         where = "" if node is None else f" at '{graph.names[node]}' ({describe(node)})"
-        error = BudgetError(
+        raise BudgetError(
             f"this gradient needs at least {shown(need.bytes)} beyond what exists before it, but "
             f"memory={shown(budget)} was given. The most is held{where}; give at least that much, "
-            "or make what is held there smaller"
+            "or make what is held there smaller",
+            need.bytes,
         )
-        error.least = need.bytes
-        raise error
     return graph
 
 

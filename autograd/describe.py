@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autograd.errors import LoopGradError
 from autograd.errors import user_line as user_line
-from autograd.room import refused
+from autograd.room import refuse
 
 if TYPE_CHECKING:
     from autograd.node import Node
@@ -47,9 +47,7 @@ def explain(op: Op, inputs: Sequence[Node], attrs: dict[str, Any], error: Except
         return
     if isinstance(error, MemoryError):
         given = "; ".join(map(describe, inputs))
-        refusal = refused(error, f"op '{op.name}' of {given}")
-        if refusal is not None:
-            raise refusal from error
+        refuse(error, f"op '{op.name}' of {given}")
         return
     if not op.portable:  # infer would run the user's code again
         return

@@ -74,18 +74,17 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def refused(error: Exception, what: str) -> TooLargeError | None:
-    """Return what to raise in place of NumPy's MemoryError that arose in `what`, or None."""
+def refuse(error: Exception, what: str) -> None:
+    """Raise a TooLargeError in place of NumPy's MemoryError that arose in `what`, if it is one."""
     shape: Any = getattr(error, "shape", None)
     if not isinstance(error, MemoryError) or shape is None:
-        return None
+        return
     dtype: Any = error.dtype  # type: ignore[attr-defined]
-    size = prod(shape) * dtype.itemsize
     text = f"{dtype.name}[{', '.join(map(str, shape))}]"
-    return TooLargeError(
-        f"{what} needs {shown(size)} for an array {text}, which the system does not give; make it "
-        "smaller, or leave more memory to this process"
-    )
+    raise TooLargeError(
+        f"{what} needs {shown(prod(shape) * dtype.itemsize)} for an array {text}, which the system "
+        "does not give; make it smaller, or leave more memory to this process"
+    ) from error
 
 
 def shown(size: float) -> str:

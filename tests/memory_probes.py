@@ -162,6 +162,26 @@ def while_that_stops_or_not() -> Round:
     return step
 
 
+def within_a_budget() -> Round:
+    """Gradients of tensors and of graphs, by checkpoints, and one that cannot be."""
+    w, b = parameters()
+    xs = ag.input("xs", SEQUENCE.shape)
+    graph = ag.Graph([xs], {"y": rnn(xs, w, b)})
+
+    def step() -> None:
+        rnn(ag.tensor(SEQUENCE), w, b).backward(memory="1MB")
+        rnn(ag.tensor(SEQUENCE), w, b).backward(checkpoints=2)
+        update(w, b)
+        graph.grad(checkpoints=2).run(xs=SEQUENCE)
+        try:
+            graph.grad(memory=0)
+        except ag.BudgetError:
+            return
+        raise AssertionError("nothing was raised")
+
+    return step
+
+
 def raising(fail: Round) -> Round:
     """Return a round in which `fail` must raise, and is caught as users would."""
 
@@ -374,6 +394,7 @@ PROBES: dict[str, Callable[[], Round]] = {
         second_order,
         loop_on_tensors,
         scan_and_branch,
+        within_a_budget,
         while_that_stops_or_not,
         raise_between_ops,
         raise_in_an_op,

@@ -17,6 +17,7 @@ ROUNDS = dict.fromkeys(
     (
         "loop_on_tensors",
         "scan_and_branch",
+        "within_a_budget",
         "while_that_stops_or_not",
         "graphs",
         "graphs_with_loops",

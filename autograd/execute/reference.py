@@ -13,7 +13,7 @@ from autograd.arrays import locked
 from autograd.describe import describe
 from autograd.execute.screen import screened
 from autograd.node import Node, Parameter
-from autograd.room import refused
+from autograd.room import refuse
 from autograd.scope import current_state
 from autograd.spec import Array
 from autograd.trampoline import Task, trampoline
@@ -225,8 +225,6 @@ def _array(value: Any) -> Array:
 def _note(error: Exception, node: Any, name: str | None = None) -> None:
     """Say in which node an error arose, once."""
     where = f" '{name}'" if name else ""
-    refusal = refused(error, f"node{where} {describe(node)}")
-    if refusal is not None:
-        raise refusal from error
+    refuse(error, f"node{where} {describe(node)}")
     if not getattr(error, "__notes__", None):
         error.add_note(f"while computing node{where} {describe(node)}")
