@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd.budget import allowance
+from autograd.budget import allowance, allowing
 from autograd.describe import settle
 from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, ancestors, unique_name
@@ -65,8 +65,15 @@ class Plan:
 def loop_gradient(
     needs: Sequence[bool], g: Sequence[Any], y: Any, xs: Sequence[Any], attrs: dict[str, Any]
 ) -> Task:
-    """Return the gradients of a loop's inputs; a task, so that loops may nest to any depth."""
-    if allowance() is not None and not attrs.get("rows"):
+    """Return the gradients of a loop's inputs; a task, so that loops may nest to any depth.
+
+    The bodies of a ragged loop's gradient are derived again for fewer rows when it runs, whatever
+    the budget is then. So neither it nor the loops inside it go by one.
+    """
+    if attrs.get("rows"):
+        with allowing(None):
+            return (yield stored_gradient(needs, g, y, xs, attrs))
+    if allowance() is not None:
         from loops.memory import budgeted_gradient
 
         return (yield budgeted_gradient(needs, g, y, xs, attrs))
@@ -201,7 +208,8 @@ def derived(body: Graph, step: tuple[Any, ...]) -> Task:
 
         return batched_step(body, step)
     part, shared, states, each, needs, given = step
-    plan = yield planned(body, Ports(shared, states, each), needs, given, "counted")
+    with allowing(None):
+        plan = yield planned(body, Ports(shared, states, each), needs, given, "counted")
     return plan.backward if part == "backward" else plan.saving or body
 
 

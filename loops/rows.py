@@ -22,8 +22,14 @@ from loops.form import Ports
 
 
 def body_for(attrs: dict[str, Any], rows: int) -> Task:
-    """Return the body of a ragged loop for so many rows; kept with the body."""
+    """Return the body of a ragged loop for so many rows; kept with the body.
+
+    (The body itself is not kept so: it would hold itself, and be left to the garbage collector.)
+    """
     body: Graph = attrs["body"]
+    size = _size(body, attrs["rows"])
+    if size == rows or (size is None and "source" not in attrs):
+        return body
     key = ("rows", attrs["rows"], rows)
     if key not in body._cache:
         body._cache[key] = yield _body_for(attrs, rows)
@@ -33,8 +39,6 @@ def body_for(attrs: dict[str, Any], rows: int) -> Task:
 def _body_for(attrs: dict[str, Any], rows: int) -> Task:
     body: Graph = attrs["body"]
     if "source" not in attrs:
-        if _size(body, attrs["rows"]) in (rows, None):
-            return body
         return (yield _redrawn(body, attrs["rows"], rows))
     from loops.gradient import derived
 

@@ -6,6 +6,7 @@ ragged loop may stand in: graphs, files, other loops, vmap.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -647,3 +648,39 @@ def test_padding_that_is_read_outside_the_loop_is_filled_there():
     """What a loop collects is zero in the padding, so sums over all steps are over valid ones."""
     _, hs = scan(lambda h, x: (h + x, h * x), H0, spoiled(XS, UNSORTED), lengths=UNSORTED)
     assert_same(fill_padding(hs, UNSORTED), hs)
+
+
+@pytest.mark.parametrize("limits", [{"checkpoints": 1}, {"memory": "1MB"}], ids=str)
+def test_loops_inside_a_ragged_loop_store_what_they_need_whatever_the_budget(limits):
+    """The body for fewer rows is derived while the loop runs, when no budget is in force."""
+
+    def loss(xs):
+        def step(h, x):
+            h, _ = scan(lambda v, s: (ag.sin(v) * s + h, None), h + x, np.array([0.3, 0.7, 0.9]))
+            return h, None
+
+        return (scan(step, H0, xs, lengths=UNSORTED)[0] ** 2).sum()
+
+    wanted = ag.grad(loss)(XS)
+    assert_same(ag.grad(loss, **limits)(XS), wanted)
+    graph = ag.trace(loss, XS.shape).grad(wrt=["xs"], **limits)
+    assert_same(graph.run(xs=XS)["grad_xs"], wanted)
+
+
+def test_what_a_ragged_loop_keeps_for_fewer_rows_goes_with_it():
+    """Without a garbage collection: a body is not kept with itself."""
+
+    def plain(h, x):
+        return ag.tanh(h + x), h
+
+    def gradient():
+        ag.grad(lambda xs: scan(plain, H0, xs, lengths=np.array([2, 1, 4, 1]))[1].sum())(XS)
+
+    gradient()
+    gc.collect()
+    gc.disable()
+    try:
+        gradient()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
