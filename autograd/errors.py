@@ -62,8 +62,10 @@ class TooLargeError(LoopGradError, MemoryError):
 class BudgetError(LoopGradError, MemoryError):
     """A gradient that cannot be computed within the memory it was given."""
 
-    least: float = 0.0
-    """The bytes that would do."""
+    def __init__(self, message: str = "", least: float = 0.0) -> None:
+        super().__init__(message)
+        self.least = least
+        """The bytes that would do."""
 
 
 class FormatError(LoopGradError, ValueError):
