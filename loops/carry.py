@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 from autograd.describe import describe, put_in_front
@@ -10,6 +11,25 @@ from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, tensor
 from autograd.tree import Structure, flatten, shown
 from loops.loop import LoopNode
+
+
+def called(fn: Callable[..., Any], what: str, **arguments: Any) -> Any:
+    """Return what `fn`, called `what` in errors, makes of `arguments`, in their order.
+
+    Raises GraphError, which names them, if `fn` takes other ones.
+    """
+    try:
+        takes = signature(fn)
+    except (TypeError, ValueError):  # written in C: it says itself what is wrong
+        return fn(*arguments.values())
+    try:
+        takes.bind(*arguments.values())
+    except TypeError as error:
+        raise GraphError(
+            f"{what} is called with ({', '.join(arguments)}), but takes {takes}: {error}; what is "
+            "carried is one argument, a tuple or dict if there is more than one value"
+        ) from None
+    return fn(*arguments.values())
 
 
 def branch_carry(loop: LoopNode, leaves: Sequence[Any], structure: Structure) -> list[Node]:

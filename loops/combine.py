@@ -115,7 +115,7 @@ def stacked(layers: Sequence[Body | Layer]) -> Layer:
     list or tuple, one for each layer. Outputs are those of the last layer. `chained` is one loop
     instead; bodies of one direction give the same bits either way.
     """
-    parts = [_layer(layer) for layer in layers]
+    parts = [_layer(layer) for layer in _several(layers, "stacked")]
     if not parts:
         raise GraphError("stacked needs at least one layer")
     names = [f"layer_{k}" for k in range(len(parts))]
@@ -144,7 +144,7 @@ def chained(bodies: Sequence[Body]) -> Body:
     before the next begins, as generating a sequence needs. A body without state has the carry
     `()`.
     """
-    bodies = list(bodies)
+    bodies = _several(bodies, "chained")
     if not bodies:
         raise GraphError("chained needs at least one body")
     names = [f"body {k}" for k in range(len(bodies))]
@@ -189,6 +189,12 @@ def over_layers(
 
     result, _ = scan(body, x, parameters, reverse=reverse, name=name, **options)
     return result
+
+
+def _several(parts: Any, owner: str) -> list[Any]:
+    if callable(parts):
+        raise GraphError(f"{owner} takes a list of bodies or layers; write {owner}([cell])")
+    return list(parts)
 
 
 def _layer(part: Any) -> Layer:

@@ -20,13 +20,14 @@ from autograd.ops.delay import delays, rows_fit
 from autograd.ops.index import take
 from autograd.ops.shape import flip
 from autograd.spec import Spec
-from loops.form import MAX_LENGTH
+from loops.form import MAX_LENGTH, plain
 
 RULES = ("edge", "wrap")
 
 
 def checked_lag(lag: Any, what: str) -> int:
     """Return `lag`, a whole number of steps from 1 up. `what` says whose it is."""
+    lag = plain(lag)
     if type(lag) is not int or not 1 <= lag <= MAX_LENGTH:
         raise GraphError(
             f"{what} must be a whole number of steps from 1 to {MAX_LENGTH}, but is {lag!r}; "

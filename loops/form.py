@@ -31,6 +31,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 MAX_LENGTH = 2**31 - 1
 
@@ -56,6 +58,11 @@ class Ports:
 def ports_of(attrs: dict[str, Any]) -> Ports:
     """Return the counts of ports a loop's attrs hold."""
     return Ports(attrs["shared"], attrs["states"], attrs["each"])
+
+
+def plain(number: Any) -> Any:
+    """Return `number`, NumPy's integers as Python's: `length=lengths.max()` is a length."""
+    return int(number) if isinstance(number, np.integer) else number
 
 
 def lags_of(attrs: dict[str, Any]) -> tuple[int, ...]:

@@ -14,11 +14,11 @@ from autograd.describe import describe
 from autograd.errors import GraphError, ShapeError
 from autograd.execute.reference import compute
 from autograd.graph import Graph
-from autograd.node import Node
+from autograd.node import Node, tensor
 from autograd.op import Exit, Op, Port, Trips, register
 from autograd.spec import UNKNOWN, Array, Spec
 from autograd.trampoline import Task
-from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, ports_of
+from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, plain, ports_of
 from loops.running import run_loop
 from loops.unroll import expand_loop
 
@@ -330,7 +330,8 @@ class LoopNode(Node):
         from loops.builder import start
         from loops.options import Options
 
-        start(self, Options(name, length, reverse, bound, truncate, lengths, ragged))
+        most, block = plain(bound), plain(truncate)
+        start(self, Options(name, plain(length), reverse, most, block, lengths, ragged))
 
     def __enter__(self) -> LoopNode:
         self._builder.open()
@@ -489,6 +490,12 @@ def repeat(
             "states, slices], its outputs [next states, collected]"
         )
     ports = Ports(len(shared), len(init), len(each))
+    length = plain(length)
+    for x in map(tensor, each):
+        if length is not None and x.shape[:1] != (length,):
+            raise ShapeError(
+                f"per-step input {describe(x)} given to repeat must have {length} steps, its length"
+            )
     attrs = loop_attrs(body, ports, reverse=reverse, length=None if each else length)
     outputs = loop(*shared, *init, *each, **attrs)
     return ports.split_outputs(outputs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from autograd.errors import GraphError
 from autograd.tree import flatten, unflatten
-from loops.carry import bool_scalar, branch_carry, feed_carry
+from loops.carry import bool_scalar, branch_carry, called, feed_carry
 from loops.loop import LoopNode
 
 Body = Callable[[Any, Any], tuple[Any, Any]]
@@ -46,11 +46,14 @@ def scan(
         slices = [node.each(x) for x in sequences]
         before = branch_carry(node, states, carry_structure)
         x = unflatten(each_structure, slices) if sequences else None
-        carry, y = checked_step(fn(unflatten(carry_structure, before), x), "the function of scan")
+        what = f"the function of scan '{name}'"
+        result = called(fn, what, carry=unflatten(carry_structure, before), x=x)
+        carry, y = checked_step(result, what)
         after = feed_carry(node, before, carry_structure, carry, "function")
         if until is not None:
             now = unflatten(carry_structure, after)
-            node.until(bool_scalar(until(now, y), f"until of scan '{name}'"))
+            what = f"until of scan '{name}'"
+            node.until(bool_scalar(called(until, what, carry=now, y=y), what))
         outputs, output_structure = ([], None) if y is None else flatten(y)
         stacked = [node.collect(y) for y in outputs]
         finals = [node.final(port) for port in before]

@@ -8,7 +8,7 @@ from typing import Any
 from autograd.node import tensor
 from autograd.scope import drawing
 from autograd.tree import flatten, unflatten
-from loops.carry import bool_scalar, branch_carry, feed_carry
+from loops.carry import bool_scalar, branch_carry, called, feed_carry
 from loops.loop import LoopNode
 
 
@@ -35,14 +35,16 @@ def while_loop(
     """
 
     def going(carry: Any) -> Any:
-        return bool_scalar(cond(carry), f"cond of while_loop '{name}'")
+        what = f"cond of while_loop '{name}'"
+        return bool_scalar(called(cond, what, carry=carry), what)
 
     given, structure = flatten(init)
     with LoopNode(name, bound=bound) as node:
         before = branch_carry(node, given, structure)
         with drawing(node.scope):  # outside: the condition of the first step
             first = going(unflatten(structure, [tensor(x) for x in given]))
-        after = feed_carry(node, before, structure, body(unflatten(structure, before)), "body")
+        carry = called(body, f"body of while_loop '{name}'", carry=unflatten(structure, before))
+        after = feed_carry(node, before, structure, carry, "body")
         node.until(~going(unflatten(structure, after)), unless=~first)
         finals = [node.final(port) for port in before]
         steps = node.steps

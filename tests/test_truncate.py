@@ -359,7 +359,7 @@ def test_two_blocks_in_one_loop_have_the_gradients_of_two_calls():
         assert gap == pytest.approx(published.BLOCK_TRUNCATION_GAPS[key], abs=5e-5)
 
 
-@pytest.mark.parametrize("truncate", [0, -1, 2.0, True, "3", np.int64(3), 2**31])
+@pytest.mark.parametrize("truncate", [0, -1, 2.0, True, "3", np.float64(3.0), 2**31])
 def test_blocks_are_a_whole_number_of_steps(truncate):
     message = r"truncate of loop 'rnn' must be a whole number of steps from 1 to \d+, but is "
     with pytest.raises(ag.GraphError, match=message):

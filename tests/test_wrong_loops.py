@@ -224,7 +224,7 @@ def wrong_shape_two_levels_deep():
             inner.feed(h, h @ w)
 
 
-@wrong(GraphError, r"function of scan must return \(carry, y\)", "Node", r"\(carry, None\)")
+@wrong(GraphError, r"function of scan 'scan' must return \(carry, y\)", "Node", r"\(carry, None\)")
 def scan_that_returns_no_pair():
     scan(lambda h, x: h + x, ag.input("h"), ag.input("xs", (3,)))
 
