@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autograd.describe import describe
@@ -34,6 +34,8 @@ class Allowance:
     checkpoints: int | None = None
     inner: bool = False
     """Whether it is a share of that of an op around."""
+    strict: bool = False
+    """Whether nobody looks at the whole, so that an op that cannot do with it must say so."""
 
 
 _ALLOWANCE: ContextVar[Allowance | None] = ContextVar("loopgrad_allowance", default=None)
@@ -187,7 +189,7 @@ def drawn_within(wanted: Allowance, output: Node, seed: Any, wrt: Sequence[Node]
     if output.virtual and output.scope is None:
         fitted(draw, wanted)
     else:  # computed as it is drawn, or drawn in a body: each loop is held to it by itself
-        with allowing(wanted):
+        with allowing(replace(wanted, strict=True)):
             draw()
     return grads
 

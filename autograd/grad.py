@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import GeneratorType
 from typing import Any
 
@@ -384,7 +385,7 @@ def _pulled_back(
     nodes, foreign = _ancestors(outputs, set(wrt))
     virtual = any(node._value is None for node in nodes)
     if virtual or _any_node(seeds) or (foreign and current_state().recording):
-        with allowing(wanted):
+        with allowing(replace(wanted, strict=True)):
             grads, recorded = trampoline(pull_back(outputs, seeds, wrt))
         return grads, recorded
     found = _within(wanted, _active(nodes, set(wrt))[0], outputs, seeds, wrt)

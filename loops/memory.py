@@ -20,9 +20,11 @@ from math import inf
 from typing import Any
 
 from autograd.budget import Allowance, allowance, allowing
+from autograd.errors import BudgetError
 from autograd.execute.footprint import OBJECT, Peak, nbytes, peak
 from autograd.graph import Graph, ancestors, unique_name
 from autograd.node import draw_input
+from autograd.room import shown
 from autograd.spec import UNKNOWN, Spec
 from autograd.trampoline import Task
 from loops.form import Ports, lags_of, ports_of
@@ -89,8 +91,14 @@ def budgeted_gradient(
             slots = _slots((allowed.bytes or 0) - size, slot, xs, attrs)
             if slots:
                 return (yield _again(plan, slots, needs, g, y, xs, attrs))
-            ways.append((size + slot, inside, 1, plan))
-    _, inside, slots, plan = min(ways, key=lambda way: way[0])
+            ways.append((size, inside, 1, plan))
+    least, inside, slots, plan = min(ways, key=lambda way: way[0])
+    if allowed.strict:
+        raise BudgetError(
+            f"the gradient of loop '{name_of(y)}' needs at least {shown(least)}, but "
+            f"memory={shown(allowed.bytes or 0)} was given; give at least that much",
+            least,
+        )
     with allowing(inside):
         if slots:
             return (yield _again(plan, slots, needs, g, y, xs, attrs))

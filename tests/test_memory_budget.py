@@ -180,6 +180,19 @@ class TestDoors:
         twice = ag.hvp(lambda w: loss_of(w, *SMALL[1:]), [SMALL[0]], [2 * grads[0].value])
         assert_same(leaves[0].grad, twice[0], 1e-12)
 
+    def test_recorded_gradients_hold_each_loop_to_the_budget(self):
+        """Nothing is drawn first, so a loop that cannot do with it says so itself."""
+        leaves = [ag.tensor(x, requires_grad=True) for x in sizes(50, 8, 16)]
+        loss = loss_of(*leaves)
+        with pytest.raises(BudgetError, match="the gradient of loop 'rnn' needs at least") as error:
+            ag.grad(loss, leaves, memory=1000)
+        least = error.value.least
+        found = ag.grad(loss, leaves, memory=int(least) + 1)
+        for g, w in zip(found, ag.grad(loss, leaves), strict=True):
+            assert_same(g, w)
+        with pytest.raises(BudgetError):
+            ag.grad(loss, leaves, memory=int(least) - 1)
+
     def test_second_order_and_forward_mode_of_functions(self):
         limited = ag.grad(loss_of, **{"checkpoints": 2})
         plain = ag.grad(loss_of)
