@@ -139,3 +139,8 @@ def test_numbers_of_numpy_are_numbers_of_steps():
     assert (int(last), int(steps)) == (3, 3)
     (last,), _ = repeat(ag.trace(lambda s: s * 2.0, ()), init=[1.0], length=lengths[1])
     assert float(last) == 16.0
+
+
+def test_shapes_are_made_of_whole_numbers():
+    with pytest.raises(ShapeError, match=r"a shape is made of whole numbers, but is 0\.7"):
+        ag.random.bernoulli(ag.random.key(0), (3,), 0.7)

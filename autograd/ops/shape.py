@@ -53,7 +53,10 @@ def _checked_axes(axes: Any, ndim: int) -> Axes:
 def checked_lengths(shape: Any) -> tuple[int, ...]:
     """Return `shape` (a number or several) as a tuple of Python ints."""
     numbers = shape if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
-    return tuple(map(index, numbers))
+    try:
+        return tuple(map(index, numbers))
+    except TypeError:
+        raise ShapeError(f"a shape is made of whole numbers, but is {shape!r:.80}") from None
 
 
 def full_batch(batched: Sequence[bool], xs: Sequence[Any]) -> list[Any]:
