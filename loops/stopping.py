@@ -19,7 +19,7 @@ import numpy as np
 
 from autograd.errors import GraphError
 from autograd.graph import Graph, unique_name
-from autograd.node import OPS, Node, draw_input
+from autograd.node import OPS, Node, draw_input, tensor
 from autograd.ops import reduce
 from autograd.ops.shape import broadcast_to, reshape, swapaxes
 from autograd.scope import Scope, drawing
@@ -44,7 +44,7 @@ def batched_until(
     shared, states, sequences = ports.split(xs)
     each = _time_first(sequences, each_flags)
     start = [_full(x, flag, size) for x, flag in zip(states, state_flags, strict=True)]
-    rows = [x[0] if x.shape[0] else np.zeros(x.shape[1:], x.dtype) for x in each]
+    rows = [x[0] if x.shape[0] else tensor(np.zeros(x.shape[1:], x.dtype)) for x in each]
     last = start + [_full(x, flag, size) for x, flag in zip(rows, each_flags, strict=True)]
     going = start[0]
     if size:

@@ -176,3 +176,18 @@ def test_vmap_of_a_reversed_early_exit():
     for i, row in enumerate(xs):
         for got, want in zip(mapped, run(row), strict=True):
             assert_same(got.value[i], want, 1e-15)
+
+
+def test_vmap_of_an_early_exit_over_no_step_whose_start_is_not_known_yet():
+    def run(h, xs):
+        with LoopNode("loop") as loop:
+            before = loop.branch("h", h)
+            loop.feed(before, before * loop.each(xs))
+            loop.until(ag.sum(before) < 0.5, unless=ag.sum(h) < 0.0)
+        return loop.final(before)
+
+    graph = ag.trace(ag.vmap(run), (2, 3), (2, 0, 3))
+    hs = np.arange(6.0).reshape(2, 3)
+    assert_same(
+        graph.run(**dict(zip(graph.inputs, (hs, np.ones((2, 0, 3))), strict=True)))["output"], hs
+    )
