@@ -342,10 +342,15 @@ def _requested(memory: Any, checkpoints: Any) -> Any:
 def _within(
     wanted: Any, nodes: Sequence[Node], outputs: Any, seeds: Any, wrt: Sequence[Node]
 ) -> dict[Node, Any]:
-    """Return the gradients there are (arrays) of tensors, computed within what is `wanted`."""
+    """Return the gradients there are (arrays) of tensors, computed within what is `wanted`.
+
+    `nodes` are those that depend on `wrt`; an output that is not among them has no gradient.
+    """
     from autograd.budget import pulled
 
-    grads = pulled(nodes, outputs, seeds, wrt, wanted)
+    reached = set(nodes)
+    pairs = [(y, seed) for y, seed in zip(outputs, seeds, strict=True) if y in reached]
+    grads = pulled(nodes, [y for y, _ in pairs], [seed for _, seed in pairs], wrt, wanted)
     return {x: g for x, g in zip(wrt, grads, strict=True) if g is not None}
 
 
