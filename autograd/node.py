@@ -151,9 +151,15 @@ class Node(ArrayMethods):
         """The value, as a read-only array: what a backward may still need cannot be changed."""
         value = self._value
         if value is None:
+            inside = (
+                ""
+                if self.scope is None
+                else f" (in the body of '{self.scope.path}' compute with "
+                "autograd's functions, which draw, and join nodes with autograd.stack)"
+            )
             raise GraphError(
                 f"{describe(self)} is virtual: it has no value until its graph is run; "
-                "use Graph(inputs, outputs).run(...)"
+                f"use Graph(inputs, outputs).run(...){inside}"
             )
         return tuple(map(locked, value)) if type(value) is tuple else locked(value)
 

@@ -99,8 +99,9 @@ def checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
             f"{dtype!r} is not a dtype; use for example 'float32', 'float64', 'int64' or 'bool'"
         ) from None
     if result.kind not in _KINDS:
+        what = " (None, or rows of different lengths)" if result.kind == "O" else ""
         raise DTypeError(
-            f"LoopGrad carries float, integer and bool arrays, but the dtype is {result}; "
+            f"LoopGrad carries float, integer and bool arrays, but the dtype is {result}{what}; "
             "convert the data first"
         )
     return result.newbyteorder("=")

@@ -476,6 +476,11 @@ def repeat(
     The inputs of `body` are [shared, states, slices], its outputs [next states, collected]. This
     is the door for a body that is drawn once and used many times.
     """
+    if not isinstance(body, Graph):
+        raise GraphError(
+            f"repeat takes a body that is a Graph, but got {type(body).__name__}; draw it with "
+            "autograd.trace(fn, *shapes), or pass the function to scan"
+        )
     parameters = ", ".join(body.parameters)
     if parameters:
         raise GraphError(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from autograd.errors import GraphError
 from autograd.execute.footprint import nbytes, predicted
 from autograd.graph import Graph
 from autograd.node import Node
@@ -63,6 +64,11 @@ def memory_plan(graph: Graph) -> MemoryPlan:
 
     >>> print(memory_plan(model.grad(memory="64MB")))
     """
+    if not isinstance(graph, Graph):
+        raise GraphError(
+            f"memory_plan is for a graph with gradients in it, but got {type(graph).__name__}; "
+            "draw a function first: memory_plan(autograd.trace(fn, *shapes).grad(memory='64MB'))"
+        )
     pulled = {path: node for path, _, node in graph.walk() if node.pulled and node.bodies}
     loops = []
     for path, node in pulled.items():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import autograd as ag
-from autograd import GraphError, ShapeError
-from loops import LoopNode, chained, repeat, scan, stacked, while_loop
+from autograd import DTypeError, GraphError, ShapeError
+from loops import LoopNode, chained, memory_plan, repeat, scan, stacked, while_loop
 from tests.wrong import Wrong, assert_refused
 
 wrong = Wrong()
@@ -100,6 +100,26 @@ def negative_bound():
 @wrong(GraphError, "ragged of loop 'rnn'", "but is 'pack'")
 def ragged_by_another_name():
     LoopNode("rnn", lengths=[1, 2], ragged="pack")
+
+
+@wrong(GraphError, "repeat takes a body that is a Graph, but got function", "to scan")
+def repeat_of_a_function():
+    repeat(lambda s: s * 2.0, init=[1.0], length=3)
+
+
+@wrong(GraphError, "memory_plan is for a graph", "but got function", "autograd.trace")
+def plan_of_a_function():
+    memory_plan(lambda x: x)
+
+
+@wrong(GraphError, "carry_0", "in the body of 'rnn'", "autograd.stack")
+def carry_that_is_a_list_of_numbers():
+    scan(lambda h, x: (h + x, None), [0.0, 0.0, 0.0], XS, name="rnn")
+
+
+@wrong(DTypeError, r"the dtype is object \(None, or rows of different lengths\)")
+def output_with_none_in_it():
+    scan(lambda h, x: (h + x, (h, None)), ZEROS, XS)
 
 
 @pytest.mark.parametrize(("draw", "error", "said"), wrong)
