@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import autograd as ag
+from autograd.execute import screen
 from autograd.execute.screen import FLAGGED, SAFE, finite
 from autograd.node import OPS
 from tests.cases import CASES
@@ -50,6 +51,22 @@ def test_numpy_raises_where_flagged_ops_make_something_that_is_not_finite(name, 
                 with np.errstate(**EXACT), pytest.raises(FloatingPointError):
                     op.forward(*arrays, **attrs.get(name, {}))
     assert seen or (name, dtype) in {("log1p", "float16"), ("mean", dtype)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 16, 16), (7, 3, 1), (5, 33, 2), (32, 32, 32)])
+def test_small_products_are_left_to_numpy_only_where_it_notices(monkeypatch, shape, dtype):
+    m, k, n = shape
+    a, b = (ag.input(name, lengths, dtype) for name, lengths in (("a", (m, k)), ("b", (k, n))))
+    values = np.ones((m, k), dtype), np.ones((k, n), dtype)
+    values[0][-1, -1] = values[1][-1, -1] = np.finfo(dtype).max
+    assert screen.is_flagged(a @ b) == screen.small_products_are_flagged()
+    assert not screen.is_flagged(ag.input("a", (64, 64)) @ ag.input("b", (64, 64)))
+    for noticed in (screen.small_products_are_flagged(), False):
+        monkeypatch.setattr(screen, "small_products_are_flagged", lambda noticed=noticed: noticed)
+        graph = ag.Graph([a, b], {"y": ag.where(a @ b > 0.0, 1.0, 0.0)})
+        with ag.check_finite(), pytest.raises(ag.NonFiniteError, match=r"matmul_1, row .*\+inf"):
+            graph.run(a=values[0], b=values[1])
 
 
 @pytest.mark.parametrize("case", [c for c in [*CASES, *STRUCTURAL] if c.op in SAFE], ids=str)

@@ -10,6 +10,8 @@ other ops are looked at, except those that cannot make one of finite values.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +42,8 @@ SAFE = frozenset(
 )
 """Ops whose results are finite for all finite inputs of the dtype of the result."""
 
+ALONE = 2**15
+"""A product of at most so many multiplications is one thread's work, whose flags NumPy sees."""
 ZEROS = 16384
 _zeros: dict[np.dtype[Any], Any] = {}
 
@@ -55,13 +59,43 @@ def finite(value: Any) -> bool:
     """
     if type(value) is tuple:
         return all(map(finite, value))
-    dtype = value.dtype
-    if dtype.kind != "f":
-        return True
+    zeros = _zeros.get(value.dtype)
     size = value.size
-    if size > ZEROS or dtype.itemsize < 4:
-        return bool(np.isfinite(value).all())
-    return bool(np.vdot(value, _zeros_of(dtype)[:size]) == 0)
+    if zeros is not None and size <= ZEROS:
+        return bool(np.vdot(value, zeros[:size]) == 0)
+    if value.dtype.kind != "f":
+        return True
+    if zeros is None and value.dtype.itemsize >= 4:
+        _zeros_of(value.dtype)
+    return bool(np.isfinite(value).all())
+
+
+def is_flagged(node: Node) -> bool:
+    """Whether NumPy raises if `node` makes an infinity or NaN of finite values."""
+    op = node.op
+    if OPS.get(op.name) is not op:
+        return False
+    if op.name in FLAGGED:
+        return True
+    if op.name != "matmul":
+        return False
+    terms = node.inputs[0].shape[-1]
+    return node.spec.size * terms <= ALONE and small_products_are_flagged()
+
+
+@cache
+def small_products_are_flagged() -> bool:
+    """Whether NumPy notices an overflow in a small matrix product: it depends on the BLAS."""
+    for dtype, m, k, n in product(("f4", "f8"), (1, 2, 16), (1, 2, 16), (1, 2, 16)):
+        a, b = np.zeros((m, k), dtype), np.zeros((k, n), dtype)
+        a[-1, -1] = b[-1, -1] = np.finfo(dtype).max
+        try:
+            with np.errstate(over="raise"):
+                np.matmul(a, b)
+        except FloatingPointError:
+            continue
+        return False
+    return True
 
 
 def is_safe(op: Op) -> bool:
@@ -74,8 +108,7 @@ def screened(node: Node, forward: Callable[..., Any]) -> Callable[..., Any]:
     op = node.op
     spec: Any = node.spec
     specs = spec if type(spec) is tuple else (spec,)
-    flagged = op.name in FLAGGED and OPS.get(op.name) is op
-    if flagged or is_safe(op) or not any(part.floating for part in specs):
+    if is_flagged(node) or is_safe(op) or not any(part.floating for part in specs):
         return forward
 
     def looked_at(*arrays: Any) -> Any:
