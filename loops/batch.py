@@ -92,27 +92,37 @@ def _loop_body(
     """Return the body for a batch, and which of its inputs are batched then."""
     key = ("batch", ports, batched, size)
     if key not in body._cache:
-        shared, states, each = ports.split(batched)
-        rest = [True] * (len(body.outputs) - ports.states)
-        while True:
-            flags = (*shared, *states, *each)
-            graph, depends = batched_body(body, flags, [*states, *rest], size)
-            grown = [a or b for a, b in zip(states, depends[: ports.states], strict=True)]
-            if grown == states:
-                break
-            states = grown
-        body._cache[key] = graph, flags
+        flags = _reached(body, ports, batched)
+        full = [*ports.split(flags)[1], *[True] * (len(body.outputs) - ports.states)]
+        body._cache[key] = batched_body(body, flags, full, size), flags
     known: tuple[Graph, tuple[bool, ...]] = body._cache[key]
     return known
 
 
-def batched_body(
-    body: Graph, flags: Sequence[bool], full: Sequence[bool], size: int
-) -> tuple[Graph, list[bool]]:
-    """Return `body` with a leading axis on inputs in `flags` and at least on outputs in `full`.
+def _reached(body: Graph, ports: Ports, batched: Sequence[bool]) -> tuple[bool, ...]:
+    """Return `batched` with all states that something batched reaches, in however many steps.
 
-    The second result says which outputs depend on a batched input.
+    Found by following users, round the loop, so that a chain of states is drawn once.
     """
+    users: dict[Node, list[Node]] = {}
+    for node in body.nodes:
+        for x in node.inputs:
+            users.setdefault(x, []).append(node)
+    inputs = [*body.inputs.values()]
+    for state, after in zip(ports.split(inputs)[1], body.outputs.values(), strict=False):
+        users.setdefault(after, []).append(state)
+    stack = [x for x, flag in zip(inputs, batched, strict=True) if flag]
+    seen = set(stack)
+    while stack:
+        fresh = [node for node in users.get(stack.pop(), ()) if node not in seen]
+        seen.update(fresh)
+        stack += fresh
+    states = {i for i in range(ports.shared, ports.shared + ports.states) if inputs[i] in seen}
+    return tuple([flag or i in states for i, flag in enumerate(batched)])
+
+
+def batched_body(body: Graph, flags: Sequence[bool], full: Sequence[bool], size: int) -> Graph:
+    """Return `body` with a leading axis on inputs in `flags` and at least on outputs in `full`."""
     scope = Scope(f"{body.name}_batch", None)
     with drawing(scope):
         single = [draw_input(name, x.spec, scope) for name, x in body.inputs.items()]
@@ -129,12 +139,11 @@ def batched_body(
             batches[y] if y in batches else broadcast_to(y, (size, *y.shape)) if wanted else y
             for y, wanted in zip(outputs, full, strict=True)
         ]
-    graph = Graph.of(
+    return Graph.of(
         dict(zip(body.inputs, ports, strict=True)),
         dict(zip(body.outputs, results, strict=True)),
         body.name,
     )
-    return graph, [y in batches for y in outputs]
 
 
 def batched_branch(
@@ -148,7 +157,7 @@ def batched_branch(
     """
     size = _size(batched, xs)
     full = [True] * len(bodies[0].outputs)
-    fitted = [batched_body(body, batched[1:], full, size)[0] for body in bodies]
+    fitted = [batched_body(body, batched[1:], full, size) for body in bodies]
     index, operands = xs[0], xs[1:]
     if not index.virtual and not np.all((index.value >= 0) & (index.value < len(bodies))):
         raise GraphError(
@@ -190,7 +199,7 @@ def batched_replay(batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, 
         step = attrs["step"]
     flags = (*b_shared, *[True] * len(carried), *b_states, *b_each, *b_incoming)
     full = [True] * len(attrs["backward"].outputs)
-    backward, _ = batched_body(attrs["backward"], flags, full, size)
+    backward = batched_body(attrs["backward"], flags, full, size)
     grown = [*b_states, *[True] * len(carried)]
     given = batched[ends[1] : ends[3]]
     init = [
@@ -218,4 +227,4 @@ def _batched_definition(
         inputs = {f"x{i}": draw_input(f"x{i}", spec, scope) for i, spec in enumerate(single)}
         outputs = definition([*inputs.values()], attrs)
     graph = Graph.of(inputs, {f"y{i}": y for i, y in enumerate(outputs)}, "replay")
-    return batched_body(graph, batched, [True] * len(outputs), size)[0].inline(xs)
+    return batched_body(graph, batched, [True] * len(outputs), size).inline(xs)

@@ -27,7 +27,7 @@ from autograd.spec import Spec
 from loops.form import Ports, ports_of
 from loops.loop import loop
 
-Grow = Callable[[Graph, Sequence[bool], Sequence[bool], int], tuple[Graph, list[bool]]]
+Grow = Callable[[Graph, Sequence[bool], Sequence[bool], int], Graph]
 """`batched_body` of loops/batch.py."""
 COUNT = Spec((), np.dtype(np.int64))
 FLAG = Spec((), np.dtype(bool))
@@ -73,7 +73,7 @@ def _until_body(
         return body._cache[key], counts
     shared_flags, _, each_flags = ports.split(batched)
     flags = [*shared_flags, *[True] * (ports.states + ports.each)]
-    step, _ = grow(body, flags, [True] * len(body.outputs), size)
+    step = grow(body, flags, [True] * len(body.outputs), size)
     shared, states, each = ports.split(list(step.inputs.items()))
     scope = Scope(body.name, None)
     with drawing(scope):
@@ -137,7 +137,7 @@ def _counted_body(
         return known
     shared_flags, _, each_flags = ports.split(batched)
     flags = [*shared_flags, *[True] * ports.states, *each_flags]
-    step, _ = grow(body, flags, [True] * len(body.outputs), size)
+    step = grow(body, flags, [True] * len(body.outputs), size)
     scope = Scope(body.name, None)
     with drawing(scope):
         most = draw_input("most_steps", COUNT, scope)

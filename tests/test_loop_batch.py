@@ -5,7 +5,7 @@ import pytest
 
 import autograd as ag
 from autograd import GraphError
-from loops import cond, scan, switch
+from loops import LoopNode, batch, cond, scan, switch
 
 
 def _rows(fn, args, in_axes):
@@ -92,3 +92,22 @@ def test_vmap_of_a_switch_refuses_indices_that_name_no_function():
 
     with pytest.raises(GraphError, match=r"with 2 bodies.* indices of the batch are \[0, 5\]"):
         ag.vmap(choose)(np.array([0, 5]), np.ones(2))
+
+
+def test_vmap_of_a_chain_of_states_draws_the_body_once(monkeypatch):
+    """State k is batched after k steps; each round of drawing would make it quadratic."""
+    drawn = []
+    once = batch.batched_body
+    monkeypatch.setattr(batch, "batched_body", lambda *args: drawn.append(1) or once(*args))
+
+    def run(x):
+        with LoopNode("chain", length=3) as chain:
+            states = [chain.branch(f"s{i}", x if i == 0 else np.ones(())) for i in range(6)]
+            for state, before in zip(states, [states[0], *states], strict=False):
+                chain.feed(state, ag.sin(before))
+        return [chain.final(state) for state in states]
+
+    xs = np.array([0.1, 0.2, 0.3])
+    for got, want in zip(ag.vmap(run)(xs), _rows(run, (xs,), (0,)), strict=True):
+        np.testing.assert_allclose(got.value, want, rtol=1e-14)
+    assert len(drawn) == 1
