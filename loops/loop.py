@@ -310,7 +310,7 @@ class LoopNode(Node):
     and gets what it would get alone. Slices and states have the rows on their first axis. A row's
     final state is that after its last step; what is collected is zero beyond it. Rows that are
     finished leave the batch; with `ragged="mask"` they stay and are masked, as `loops/masked.py`
-    says, which takes longer but can be unrolled and mapped over as any loop.
+    says: more work a step, but it can be unrolled and mapped over as any loop.
     """
 
     __slots__ = ("_builder",)

@@ -59,6 +59,15 @@ def test_finite_benchmark(run_python, tmp_path):
     assert all(len(s["on"]) == len(s["off"]) == 2 for s in results["samples"].values())
 
 
+def test_ragged_benchmark(run_python):
+    done = run_python("-m", "benchmarks.ragged", "--sizes", "4,3,2", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    head, _, *rows = done.stdout.splitlines()
+    assert "graph: shrink" in head
+    assert "function: plain" in head
+    assert [row.split()[1] for row in rows] == ["4,3,2", "4,3,2"]
+
+
 @pytest.mark.parametrize("option", ["nobody=python", "hips"])
 def test_wrong_interpreter_option(option, run_python):
     done = run_python("-m", "benchmarks.eager", "--python", option)
