@@ -103,7 +103,8 @@ def find_rows(body: Graph, ports: Ports, rows: int, name: str) -> Task:
 
     Of captured values, `lengths` (the first) has one number a row. An axis of another one that is
     as long as there are rows may stand for the rows or not: what makes a body for another number
-    of rows, with rows in all its results, is right.
+    of rows, with rows in all its results, is right. Where a body can do without an axis it is
+    another one that happens to be as long: a row less of a table of thresholds fits as well.
     """
     shared, states, slices = ports.split([node.spec for node in body.inputs.values()])
     maybe = [
@@ -112,20 +113,31 @@ def find_rows(body: Graph, ports: Ports, rows: int, name: str) -> Task:
         for axis, length in enumerate(spec.shape)
         if i and length == rows
     ]
-    problem: GraphError | None = None
-    for chosen in _choices(maybe):
+
+    def tried(chosen: dict[int, int]) -> Task:
         axes = [0, *[chosen.get(i, -1) for i in range(1, len(shared))]]
         axes += [0] * (len(states) + len(slices))
         try:
             more = yield _redrawn(body, axes, rows + 1)
         except LoopGradError as error:
-            problem = problem or _undrawable(name, rows, error)
-            continue
+            return None, _undrawable(name, rows, error)
         found = row_axes(body, more)
-        problem = _wrong_outputs(body, found, name) or _mixed(body, found, name)
+        return found, _wrong_outputs(body, found, name) or _mixed(body, found, name)
+
+    first: GraphError | None = None
+    for chosen in _choices(maybe):
+        found, problem = yield tried(chosen)
         if problem is None:
-            return found
-    raise problem or GraphError(f"ragged loop '{name}' has no body")
+            break
+        first = first or problem
+    else:
+        raise first or GraphError(f"ragged loop '{name}' has no body")
+    for i in chosen:
+        fewer = {k: axis for k, axis in chosen.items() if k != i}
+        without, problem = yield tried(fewer)
+        if problem is None:
+            chosen, found = fewer, without
+    return found
 
 
 def _choices(maybe: Sequence[tuple[int, int]]) -> Iterator[dict[int, int]]:

@@ -316,3 +316,21 @@ def test_planted_faults_are_caught(monkeypatch, fault, reverse):
     fault(monkeypatch)
     with pytest.raises((AssertionError, IndexError, ValueError)):
         check(dataclasses.replace(RICH, reverse=reverse), START)
+
+
+@pytest.mark.parametrize("mode", ["shrink", "mask"])
+def test_a_table_as_long_as_there_are_rows_is_no_row(mode):
+    """Beside a captured value that has rows; neither lookups nor steps show it in derivatives."""
+    lengths = np.array([2, 0, 4, 1])
+    table, own = np.array([10.0, 20.0, 0.7, 5.0]), np.arange(1.0, 5.0)
+    at = np.array([[3, 0, 1, 2], [2, 3, 3, 1], [1, 1, 0, 3], [0, 2, 3, 3]])
+
+    def step(at, own):
+        above = ag.sum((table < ag.tensor(at)[:, None] + 0.0).astype("float64"), 1)
+        return (ag.tensor(table)[at] + above) * own
+
+    with LoopNode("rnn", lengths=lengths, ragged=mode) as loop:
+        total = loop.branch("total", np.zeros(4))
+        loop.feed(total, total + step(loop.each(at), ag.tensor(own)))
+    wanted = [sum(step(at[t], own)[b].item() for t in range(n)) for b, n in enumerate(lengths)]
+    assert_same(loop.final(total), np.array(wanted, float))
