@@ -41,7 +41,7 @@ _SYMBOLS = {
 _EITHER_WAY = {"add", "multiply"}
 _STEP = re.compile(r"(.+?\[\d{1,9}\])\.")
 _MOST_STEP_LEVELS = 8
-_LONGEST_NAME = 48
+_LONGEST_NAME = 64
 
 
 @dataclass(slots=True)
@@ -268,7 +268,8 @@ class _Painter:
             x, door = node.inputs[port.outer], inputs[port.inner]
             if port.steers and port.fed_by is None:
                 about = f"how many steps of {visible(level.graph.names[node])} run"
-                box = Box("control", "", ["count"], inner.frame, inner.backward, "", about)
+                said = inner.graph.names[door]
+                box = Box("control", "", [said], inner.frame, inner.backward, "", about)
                 self._control(level, x, box)
             elif port.steers:
                 used.add(door)
