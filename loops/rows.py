@@ -7,7 +7,7 @@ derived again, from the forward body for n rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -179,19 +179,41 @@ def _mixed(body: Graph, axes: Sequence[int], name: str) -> GraphError | None:
     if rows is None or rows < 2 or not all(node.op.portable for _, _, node in body.walk()):
         return None
     first = [_numbers(node.spec) for node in body.inputs.values()]
-    other = [_changed(x, axis) for x, axis in zip(first, axes, strict=False)]
-    try:
-        with np.errstate(all="ignore"):
-            results = [execute(body, values) for values in (first, other)]
-    except (LoopGradError, ArithmeticError, ValueError, IndexError):
-        return None  # these numbers are not in the body's domain
-    for key, a, b in zip(body.outputs, *results, strict=True):
-        if not np.array_equal(a[:-1], b[:-1], equal_nan=a.dtype.kind == "f"):
-            return GraphError(
-                f"'{key}' of ragged loop '{name}' mixes the rows of the batch: a change of the "
-                "last row changes others; in a ragged loop each row must be computed by itself"
-            )
+    with np.errstate(all="ignore"):
+        results = _results(body, first)
+        for row, kinds, change in CHANGES:
+            changed = [
+                _changed(x, axis, row, kinds, change) for x, axis in zip(first, axes, strict=False)
+            ]
+            other = None if results is None else _results(body, changed)
+            if results is None or other is None:
+                continue  # these numbers are not in the body's domain
+            for key, a, b in zip(body.outputs, results, other, strict=True):
+                a, b = np.delete(a, row, 0), np.delete(b, row, 0)
+                if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+                    return GraphError(
+                        f"'{key}' of ragged loop '{name}' mixes the rows of the batch: a change of "
+                        f"the {'last' if row else 'first'} row changes others; in a ragged loop "
+                        "each row must be computed by itself"
+                    )
     return None
+
+
+CHANGES: tuple[tuple[int, str, Callable[[Array], Array]], ...] = (
+    (-1, "f", lambda x: x * 4),  # the most of all: seen by max
+    (0, "f", lambda x: x / 4),  # the least; seen by cumsum
+    (-1, "iub", lambda x: (x - 1).astype(x.dtype)),
+    (0, "iub", lambda x: (x + 1).astype(x.dtype)),
+)
+"""What is tried to see whether rows mix: which row of all values of these kinds, and its change."""
+
+
+def _results(body: Graph, values: Sequence[Array]) -> list[Array] | None:
+    """Return the outputs of `body`; None where the numbers are not in its domain."""
+    try:
+        return execute(body, values)
+    except (LoopGradError, ArithmeticError, ValueError, IndexError):
+        return None
 
 
 def _numbers(spec: Spec) -> Array:
@@ -200,9 +222,10 @@ def _numbers(spec: Spec) -> Array:
     return (0.5 + 0.25 * np.cos(np.arange(spec.size))).reshape(spec.shape).astype(spec.dtype)
 
 
-def _changed(x: Array, axis: int) -> Array:
-    if axis < 0 or x.dtype.kind != "f":
+def _changed(x: Array, axis: int, row: int, kinds: str, change: Callable[[Array], Array]) -> Array:
+    if axis < 0 or x.dtype.kind not in kinds:
         return x
     changed = x.copy()
-    np.moveaxis(changed, axis, 0)[-1] *= 0.75
+    rows = np.moveaxis(changed, axis, 0)
+    rows[row] = change(rows[row])
     return changed

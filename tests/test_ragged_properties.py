@@ -334,3 +334,24 @@ def test_a_table_as_long_as_there_are_rows_is_no_row(mode):
         loop.feed(total, total + step(loop.each(at), ag.tensor(own)))
     wanted = [sum(step(at[t], own)[b].item() for t in range(n)) for b, n in enumerate(lengths)]
     assert_same(loop.final(total), np.array(wanted, float))
+
+
+@pytest.mark.parametrize("mode", ["shrink", "mask"])
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+@pytest.mark.parametrize("mixing", [ag.max, ag.min, ag.sum, lambda x: x[0], lambda x: x[-1]])
+def test_bodies_that_mix_rows_are_refused(mixing, dtype, mode):
+    def step(total, x):
+        return total + mixing(x).astype("float64"), None
+
+    xs = np.ones((3, 4), dtype)
+    with pytest.raises(ag.GraphError, match=r"ragged loop 'scan' mixes the rows of the batch"):
+        scan(step, np.zeros(4), xs, lengths=np.array([1, 3, 0, 2]), ragged=mode)
+
+
+@pytest.mark.parametrize("mixing", [ag.any, lambda x: x[0], lambda x: x[-1]])
+def test_bodies_that_mix_conditions_of_rows_are_refused(mixing):
+    def step(total, x):
+        return ag.where(mixing(x), total, 0.0), None
+
+    with pytest.raises(ag.GraphError, match=r"mixes the rows of the batch"):
+        scan(step, np.zeros(4), np.ones((3, 4), bool), lengths=np.array([1, 3, 0, 2]))
