@@ -428,7 +428,7 @@ def _until_it_stops(
         yield from there.at(p)
         p += 1
     if attrs.get("bounded") and there.values[0]:
-        raise still_going(name, p)
+        raise still_going(name, p, next(iter(there.body.outputs.values())).line)
     return p
 
 

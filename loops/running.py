@@ -112,7 +112,7 @@ def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
             stack.write(t, value)
         done += 1
     if attrs.get("bounded") and states[0]:
-        raise still_going(path, most)
+        raise still_going(path, most, next(iter(body.outputs.values())).line)
     finals = [
         state if line is None else line.final(done)
         for state, line in zip(states, lines, strict=True)
@@ -120,11 +120,15 @@ def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
     return (*finals, *[stack.whole(done) for stack in stacks])
 
 
-def still_going(name: str, bound: int) -> GraphError:
-    """Return the error of a loop that does not stop within its bound."""
+def still_going(name: str, bound: int, line: tuple[str, int] | None = None) -> GraphError:
+    """Return the error of a loop that does not stop within its bound.
+
+    `line` is where its condition was written, as far as that is known.
+    """
+    written = f" ({line[0]}:{line[1]})" if line else ""
     return _while_running(
         f"loop '{name}' still goes on after step {bound - 1}: its bound is {bound} steps; give a "
-        "larger bound=, or see why its stop condition never holds"
+        f"larger bound=, or see why its stop condition{written} never holds"
     )
 
 

@@ -382,7 +382,8 @@ def test_exceeding_the_bound_names_the_loop_by_path_and_the_step():
     for run in (lambda: nested(ag.tensor(2.0)), lambda: ag.trace(nested, ()).run(a=2.0)):
         with pytest.raises(GraphError, match=message) as caught:
             run()
-        assert str(caught.value).endswith("why its stop condition never holds")
+        condition = f"{__file__}:{nested.__code__.co_firstlineno + 3}"
+        assert str(caught.value).endswith(f"why its stop condition ({condition}) never holds")
         assert f"{HERE}:" in str(caught.value)
     with pytest.raises(
         GraphError, match=r"^\S+: vmap of loop 'while' .*: loop 'while' still goes on"

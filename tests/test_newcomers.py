@@ -127,6 +127,16 @@ def test_first_mistakes_are_answered(draw, error, said):
     assert_refused(draw, error, said)
 
 
+def test_a_loop_that_never_stops_says_where_its_condition_is():
+    x = ag.input("x")
+    last, _ = while_loop(lambda x: x > 0.0, lambda x: x * 0.5 + 1.0, x, bound=5)
+    graph = ag.Graph(x, {"last": last})
+    condition = f"{__file__}:{last.line[1]}"
+    for one in (graph, graph.grad(wrt=["x"]), graph.grad(wrt=["x"], checkpoints=2)):
+        with pytest.raises(GraphError, match=rf"its stop condition \({condition}\) never holds"):
+            one.run(x=1.0)
+
+
 def test_errors_of_options_name_the_line_of_a_program_given_to_python():
     program = "from loops import LoopNode\n\nLoopNode('rnn', length=-1)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
