@@ -51,3 +51,8 @@ class Options:
                 f"ragged of loop '{self.name}' says how rows of different lengths run, 'shrink' "
                 f"(the default) or 'mask', but is {self.ragged!r}"
             )
+        if self.ragged == "mask" and self.lengths is None:
+            raise GraphError(
+                f"loop '{self.name}' is to be ragged, but has no lengths; pass lengths=, one "
+                "integer for each row of the batch"
+            )

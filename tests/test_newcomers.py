@@ -97,6 +97,11 @@ def negative_bound():
     while_loop(lambda n: n < 3, lambda n: n + 1, 0, bound=-1, name="count")
 
 
+@wrong(GraphError, "loop 'rnn' is to be ragged", "has no lengths", "pass lengths=")
+def ragged_without_lengths():
+    LoopNode("rnn", ragged="mask")
+
+
 @wrong(GraphError, "ragged of loop 'rnn'", "but is 'pack'")
 def ragged_by_another_name():
     LoopNode("rnn", lengths=[1, 2], ragged="pack")
