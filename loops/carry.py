@@ -16,8 +16,10 @@ from loops.loop import LoopNode
 def called(fn: Callable[..., Any], what: str, **arguments: Any) -> Any:
     """Return what `fn`, called `what` in errors, makes of `arguments`, in their order.
 
-    Raises GraphError, which names them, if `fn` takes other ones.
+    Raises GraphError, which names them, if `fn` takes other ones or is no function.
     """
+    if not callable(fn):
+        raise GraphError(f"{what} must be a function, but is {type(fn).__name__} {fn!r:.60}")
     try:
         takes = signature(fn)
     except (TypeError, ValueError):  # written in C: it says itself what is wrong

@@ -28,6 +28,15 @@ class Options:
 
     def check(self) -> None:
         """Raise GraphError if they cannot be, whatever is drawn."""
+        if not isinstance(self.name, str):
+            raise GraphError(
+                f"a loop's name must be a text, but is {type(self.name).__name__} "
+                f"{self.name!r:.60}; write LoopNode('rnn', length=8)"
+            )
+        if type(self.reverse) is not bool:
+            raise GraphError(
+                f"reverse of loop '{self.name}' must be True or False, but is {self.reverse!r:.60}"
+            )
         for what, number in (("length", self.length), ("bound", self.bound)):
             if number is not None and (type(number) is not int or not 0 <= number <= MAX_LENGTH):
                 raise GraphError(

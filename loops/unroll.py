@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -220,13 +221,18 @@ def _rounds_to_run(count: Node, first: int, rounds: int, factor: int) -> Node:
 
 
 def _round(attrs: dict[str, Any], factor: int) -> Graph:
-    """Return the body of a round: `factor` steps laid out. It is kept with the body of a step."""
+    """Return the body of a round: `factor` steps laid out.
+
+    The body of a step remembers it as long as somebody uses it, and does not keep it: a round holds
+    the body itself where steps are branches, and that would be a cycle.
+    """
     body: Graph = attrs["body"]
     form = tuple([(key, attrs[key]) for key in sorted(attrs) if key not in ("body", "length")])
     key = ("round", form, factor)
-    if key not in body._cache:
-        body._cache[key] = _drawn_round(attrs, factor)
-    known: Graph = body._cache[key]
+    known: Graph | None = body._cache[key]() if key in body._cache else None
+    if known is None:
+        known = _drawn_round(attrs, factor)
+        body._cache[key] = ref(known)
     return known
 
 

@@ -97,6 +97,21 @@ def negative_bound():
     while_loop(lambda n: n < 3, lambda n: n + 1, 0, bound=-1, name="count")
 
 
+@wrong(GraphError, "a loop's name must be a text, but is int 5", r"LoopNode\('rnn', length=8\)")
+def length_in_the_place_of_the_name():
+    LoopNode(5)
+
+
+@wrong(GraphError, "reverse of loop 'scan' must be True or False, but is 'no'")
+def reverse_as_text():
+    scan(lambda h, x: (h, None), 0.0, np.zeros(3), reverse="no")
+
+
+@wrong(GraphError, "the function of scan must be a function, but is NoneType")
+def scan_of_nothing():
+    scan(None, 0.0, np.zeros(3))
+
+
 @wrong(GraphError, "loop 'rnn' is to be ragged", "has no lengths", "pass lengths=")
 def ragged_without_lengths():
     LoopNode("rnn", ragged="mask")

@@ -1,5 +1,6 @@
 """The computation graph: every loop laid out step by step, one meaning in every implementation."""
 
+import gc
 import tempfile
 from pathlib import Path
 
@@ -497,3 +498,22 @@ class TestDocumentThree:
         kept = graph.unroll().select("loss")
         assert self.counts(kept) == (135, 134)
         assert len(kept.find("*mult_h")) == 7
+
+
+def test_rounds_of_a_loop_that_stops_hold_no_cycle():
+    def draw():
+        x = ag.input("x")
+        with LoopNode("roots", length=6) as roots:
+            a = roots.branch("a", x)
+            roots.feed(a, ag.sqrt(a))
+            roots.until(ag.sqrt(a) < 1.0)
+        ag.Graph(x, {"a": roots.final(a)}).unroll(factor=2).grad(wrt=["x"]).run(x=3.5)
+
+    draw()
+    gc.collect()
+    gc.disable()
+    try:
+        draw()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
