@@ -107,7 +107,7 @@ def reverse_as_text():
     scan(lambda h, x: (h, None), 0.0, np.zeros(3), reverse="no")
 
 
-@wrong(GraphError, "the function of scan must be a function, but is NoneType")
+@wrong(GraphError, "the function of scan 'scan' must be a function, but is NoneType")
 def scan_of_nothing():
     scan(None, 0.0, np.zeros(3))
 
