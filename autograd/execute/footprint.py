@@ -44,15 +44,18 @@ MAYBE_VIEWS = frozenset({"astype", "einsum", "reshape"})
 
 LEAN = _words(
     """
-    abs add all any arccos arccosh arcsin arcsinh arctan arctan2 arctanh astype ceil concat cos
-    cosh divide equal exp exp2 expm1 floor floor_divide greater greater_equal hypot identity
-    isfinite isinf isnan item less less_equal log log10 log1p log2 logaddexp logical_and
-    logical_not logical_or logical_xor matmul max maximum mean min minimum multiply negative
-    not_equal power prod reciprocal relu remainder reshape round sign sin sinh sqrt square stack
-    stop_gradient subtract sum sum_to swapaxes tan tanh where
+    abs add arccos arccosh arcsin arcsinh arctan arctan2 arctanh astype ceil concat cos cosh
+    divide equal exp exp2 expm1 floor floor_divide greater greater_equal hypot identity isfinite
+    isinf isnan item less less_equal log log10 log1p log2 logaddexp logical_and logical_not
+    logical_or logical_xor matmul maximum minimum multiply negative not_equal power reciprocal
+    relu remainder reshape round sign sin sinh sqrt square stack stop_gradient subtract swapaxes
+    tan tanh where
     """
 )
 """Ops that make nothing but their result."""
+REDUCTIONS = _words("all any max mean min prod sum sum_to")
+BUFFERED = 8192
+"""How many elements at a time older releases of NumPy copy when they reduce."""
 OTHERS = {"erf": 8, "erfc": 8}
 FEW = 4
 """How many arrays of the size of the largest one other ops may need for a while."""
@@ -60,6 +63,8 @@ FEW = 4
 
 def scratch(name: str, specs: Sequence[Spec], results: Sequence[Spec]) -> float:
     """Return what an op without bodies may need for a while beside its inputs and results."""
+    if name in REDUCTIONS:
+        return sum(min(nbytes(spec), BUFFERED * spec.dtype.itemsize) for spec in specs)
     if name in LEAN or name in VIEWS:
         return 0
     return OTHERS.get(name, FEW) * max(map(nbytes, (*specs, *results)), default=0)
