@@ -37,8 +37,14 @@ _SYMBOLS = {
     "divide": "÷",
     "negative": "−",
     "matmul": "@",
+    "less": "<",
+    "less_equal": "≤",
+    "greater": ">",
+    "greater_equal": "≥",
+    "equal": "=",
+    "not_equal": "≠",
 }
-_EITHER_WAY = {"add", "multiply"}
+_EITHER_WAY = {"add", "multiply", "equal", "not_equal"}
 _STEP = re.compile(r"(.+?\[\d{1,9}\])\.")
 _MOST_STEP_LEVELS = 8
 _LONGEST_NAME = 64
