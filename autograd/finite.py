@@ -25,7 +25,7 @@ import numpy as np
 from autograd.describe import Origin, origin_of, user_line
 from autograd.errors import NonFiniteError
 from autograd.execute.reference import SCREENED, Teller, Watcher, execute
-from autograd.execute.screen import ScreenError, finite, is_safe
+from autograd.execute.screen import ScreenError, finite
 from autograd.grad import Placed
 from autograd.graph import Graph
 from autograd.node import Node, Parameter
@@ -147,7 +147,7 @@ def check_finite() -> Iterator[None]:
     path, with the steps of loops, the row, and the line where it was written; `error.finding` has
     the same for programs. NumPy's own warnings of overflow and the like are not given then.
     """
-    with checking(Check()):
+    with np.errstate(**QUIET), checking(Check()):
         yield
 
 
@@ -161,9 +161,9 @@ class Check:
         line = user_line()
         if op.bodies(attrs):  # it comes to `run_op`
             return op.forward(*values, **attrs), line
-        if is_safe(op):  # NaN may still pass through it
+        try:
             value = op.forward(*values, **attrs)
-        else:
+        except FloatingPointError:  # somebody has made NumPy raise inside
             with np.errstate(**QUIET):
                 value = op.forward(*values, **attrs)
         if not finite(value if type(value) is tuple else np.asarray(value)):
