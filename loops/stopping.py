@@ -8,6 +8,10 @@ into NaN (0 * inf). So the body only ever computes what it computes for some exa
               never starts is lent all its inputs by one that does
     counted   (gradients of the former) an example that does not run yet, or any more, is lent all
               its inputs by the one that runs longest
+
+The ring of a state with lag k turns with the steps of the loop. An example that has stopped must
+not turn with it, so here such a state is a window of its last k values in the order of time
+(`on_windows`), which moves on by one value a step for examples that go on.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from autograd.errors import GraphError
 from autograd.graph import Graph, unique_name
 from autograd.node import OPS, Node, draw_input, tensor
 from autograd.ops import reduce
@@ -26,6 +29,7 @@ from autograd.scope import Scope, drawing
 from autograd.spec import Spec
 from loops.form import Ports, ports_of
 from loops.loop import loop
+from loops.unroll import on_windows
 
 Grow = Callable[[Graph, Sequence[bool], Sequence[bool], int], Graph]
 """`batched_body` of loops/batch.py."""
@@ -37,7 +41,7 @@ def batched_until(
     batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, Any], size: int, grow: Grow
 ) -> list[Any]:
     """Return the outputs of an until loop in which each example has its own stop condition."""
-    _check_not_delayed(attrs)
+    attrs = on_windows(attrs)
     ports = ports_of(attrs)
     body, counts = _until_body(attrs["body"], ports, tuple(batched), size, grow)
     shared_flags, state_flags, each_flags = ports.split(batched)
@@ -106,7 +110,7 @@ def batched_counted(
     batched: Sequence[bool], xs: Sequence[Any], attrs: dict[str, Any], size: int, grow: Grow
 ) -> list[Any]:
     """Return the outputs of a counted loop in which each example has its own number of steps."""
-    _check_not_delayed(attrs)
+    attrs = on_windows(attrs)
     ports = ports_of(attrs)
     reverse = attrs["reverse"]
     body = _counted_body(attrs["body"], ports, tuple(batched), size, reverse, grow)
@@ -161,15 +165,6 @@ def _counted_body(
     )
     body._cache[key] = made
     return made
-
-
-def _check_not_delayed(attrs: dict[str, Any]) -> None:
-    if attrs.get("lags"):
-        raise GraphError(
-            f"each example stops loop '{attrs['body'].name}' at a step of its own, and the loop "
-            "reads states of several steps ago; vmap cannot do both: make the stop condition the "
-            "same for all examples, or carry the older values as states of their own"
-        )
 
 
 def _time_first(sequences: Sequence[Any], flags: Sequence[bool]) -> list[Any]:

@@ -52,8 +52,8 @@ def expand_loop(
     sequences = ports_of(attrs).split(inputs)[2]
     steps = sequences[0].shape[0] if sequences else attrs["length"]
     limited = steps is not None and steps is not UNKNOWN
-    if attrs.get("lags") and _is_guarded(attrs):
-        attrs = _on_windows(attrs)
+    if _is_guarded(attrs):
+        attrs = on_windows(attrs)
     if limited and (factor is None or factor >= steps):
         order = range(steps - 1, -1, -1) if attrs["reverse"] else range(steps)
         finals, rows = _laid_out(attrs, inputs, path, order)
@@ -333,11 +333,14 @@ def _if_it_runs(runs: Node, body: Graph, ports: Ports, xs: Sequence[Node], name:
     return list(items(node.named(name)))
 
 
-def _on_windows(attrs: dict[str, Any]) -> dict[str, Any]:
+def on_windows(attrs: dict[str, Any]) -> dict[str, Any]:
     """Return the attrs of the same loop without lags: a state is all of its last values.
 
-    A step that does not run can then leave a state as it is.
+    A step that does not run can then leave a state as it is. A state with lag k > 1, of shape
+    (...), becomes one of shape (k, ...) in the order of time, as its initial and final values are.
     """
+    if not attrs.get("lags"):
+        return attrs
     body: Graph = attrs["body"]
     ports = ports_of(attrs)
     lags = lags_of(attrs)

@@ -191,3 +191,140 @@ def test_vmap_of_an_early_exit_over_no_step_whose_start_is_not_known_yet():
     assert_same(
         graph.run(**dict(zip(graph.inputs, (hs, np.ones((2, 0, 3))), strict=True)))["output"], hs
     )
+
+
+def delayed(xs, a, reverse=False):
+    """Draw a loop of three lags, of which one is the newest, that stops after so much `xs`.
+
+    Return its final states (the last k values where the lag is k), all rows and the steps taken.
+    """
+    with LoopNode("delayed", reverse=reverse) as loop:
+        x = loop.each(xs)
+        h1, h2, h4 = loop.branch("h", ag.stack([a, a * 0.5]), lags=(1, 2, 4))
+        far = loop.branch("far", ag.sin(a), lag=3)
+        total = loop.branch("total", 0.0 * a)
+        after = ag.tanh(h1 * x + h2 * far - h4 * a)
+        loop.feed(h1, after)
+        loop.feed(far, ag.sum(after) * far + x)
+        loop.feed(total, total + ag.abs(x))
+        loop.until(total + ag.abs(x) > 2.0, unless=a < 0.0)
+        rows = loop.collect(after * far)
+    finals = [loop.final(state) for state in (h1, h2, h4, far)]
+    return (*finals, rows, loop.steps)
+
+
+def delayed_by_hand(xs, a):
+    """Do the same on plain arrays, keeping every value there has been."""
+    hs, fars, rows, total = [np.array([a, a * 0.5])] * 4, [np.sin(a)] * 3, np.zeros((len(xs), 2)), 0
+    steps = 0
+    while steps < len(xs) and not (total > 2.0 if steps else a < 0.0):
+        x, far = xs[steps], fars[-3]
+        hs.append(np.tanh(hs[-1] * x + hs[-2] * far - hs[-4] * a))
+        rows[steps] = hs[-1] * far
+        fars.append(hs[-1].sum() * far + x)
+        total += abs(x)
+        steps += 1
+    return hs[-1], np.stack(hs[-2:]), np.stack(hs[-4:]), np.stack(fars[-3:]), rows, steps
+
+
+def loss_of_delayed(xs, a, reverse=False):
+    *outputs, _ = delayed(xs, a, reverse)
+    return sum([ag.sum(ag.sin(y) * (i + 1.0)) for i, y in enumerate(outputs)])
+
+
+# Examples that stop after 0, 1, 2, 4 and 7 (all) steps: fewer than a lag, as many, and more.
+DELAYED_XS = np.array([[0.7], [2.5], [1.3], [0.6], [0.2]]) * [1.0, -1.0, 0.9, 1.1, -0.7, 0.8, 1.2]
+DELAYED_AS = np.array([-0.4, 0.3, 0.8, 0.5, 0.6])
+
+
+def test_vmap_of_delayed_states_where_each_example_stops():
+    mapped = ag.vmap(delayed)(DELAYED_XS, DELAYED_AS)
+    assert mapped[-1].value.tolist() == [0, 1, 2, 4, 7]
+    turned = ag.vmap(lambda xs, a: delayed(xs, a, reverse=True))(DELAYED_XS[:, ::-1], DELAYED_AS)
+    for i, (xs, a) in enumerate(zip(DELAYED_XS, DELAYED_AS, strict=True)):
+        hand = delayed_by_hand(xs, a)
+        for got, want in zip(mapped, hand, strict=True):
+            assert_same(got.value[i], np.asarray(want), 1e-14)
+        alone = delayed(xs[::-1], ag.tensor(a), reverse=True)
+        for got, want in zip(turned, alone, strict=True):
+            assert_same(got.value[i], want, 1e-14)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradients_of_delayed_states_where_each_example_stops(reverse):
+    def value(xs, a):
+        return loss_of_delayed(xs, a, reverse)
+
+    def slope(xs, a):
+        return ag.grad(value, (0, 1))(xs, a)
+
+    def curve(xs, a):
+        return ag.hvp(value, (xs, a), (xs * 0.5, a))
+
+    def along(xs, a):
+        return ag.jvp(value, (xs, a), (xs * 0.5, a))[1]
+
+    sums = ag.grad(lambda xs, a: ag.vmap(value)(xs, a).sum(), (0, 1))(DELAYED_XS, DELAYED_AS)
+    slopes = ag.vmap(slope)(DELAYED_XS, DELAYED_AS)
+    curves = ag.vmap(curve)(DELAYED_XS, DELAYED_AS)
+    tangents = ag.vmap(along)(DELAYED_XS, DELAYED_AS)
+    for i, (xs, a) in enumerate(zip(DELAYED_XS, DELAYED_AS, strict=True)):
+        alone = slope(ag.tensor(xs), ag.tensor(a))
+        for got, total, want in zip(slopes, sums, alone, strict=True):
+            assert_same(got.value[i], want, 1e-13)
+            assert_same(total.value[i], want, 1e-13)
+        for got, want in zip(curves, curve(ag.tensor(xs), ag.tensor(a)), strict=True):
+            assert_same(got.value[i], want, 1e-12)
+        assert_same(tangents.value[i], along(ag.tensor(xs), ag.tensor(a)), 1e-13)
+
+
+def test_finite_differences_of_delayed_states_where_each_example_stops():
+    """Where a batch is differentiated, loops that count are mapped over, and mapped over again."""
+
+    def total(a):
+        return ag.vmap(loss_of_delayed)(DELAYED_XS, a).sum()
+
+    ag.check_grad(total, DELAYED_AS, order=2)
+    second = ag.vmap(ag.grad(ag.grad(loss_of_delayed, 1), 1))
+    nested = ag.vmap(second, (None, 0))(DELAYED_XS, np.stack([DELAYED_AS, DELAYED_AS[::-1]]))
+    assert_same(nested.value[0], second(DELAYED_XS, DELAYED_AS), 1e-13)
+    assert_same(nested.value[1], second(DELAYED_XS, DELAYED_AS[::-1].copy()), 1e-13)
+
+
+def test_float32_and_drawn_graphs_of_delayed_states_where_each_example_stops():
+    xs, a = DELAYED_XS.astype("float32"), DELAYED_AS.astype("float32")
+    slope = ag.vmap(ag.grad(loss_of_delayed, 1))
+    small = slope(xs, a)
+    assert_same(small, slope(DELAYED_XS, DELAYED_AS).value.astype("float32"), 1e-5)
+    graph = ag.trace(slope, xs.shape, a.shape)
+    given = dict(zip(graph.inputs, (DELAYED_XS, DELAYED_AS), strict=True))
+    for same in (graph, graph.unroll(), graph.unroll(factor=2)):
+        assert_same(same.run(**given)["output"], slope(DELAYED_XS, DELAYED_AS), 1e-13)
+
+
+def test_vmap_of_delayed_states_that_only_a_bound_or_nothing_limits():
+    """Beyond an example's own stop sqrt(3 - h) is NaN, which must reach neither it nor others."""
+
+    def run(a, bound):
+        with LoopNode("delayed", bound=bound) as loop:
+            h = loop.branch("h", a, lag=2)
+            after = h + a * ag.sqrt(3.0 - h)
+            loop.feed(h, after)
+            loop.until(after > 3.0)
+        return ag.sum(loop.final(h) ** 2), loop.steps
+
+    batch = np.array([1.9, 0.6, 2.7, 0.9])
+    with np.errstate(all="raise"):
+        for bound in (12, None):
+            values, steps = ag.vmap(lambda a, most=bound: run(a, most))(batch)
+            assert len(set(steps.value.tolist())) > 1
+            for order in (0, 1, 2):
+
+                def wanted(a, most=bound):
+                    return run(a, most)[0]
+
+                for _ in range(order):
+                    wanted = ag.grad(wanted)
+                mapped = ag.vmap(wanted)(batch)
+                assert_same(mapped, np.array([float(wanted(ag.tensor(a))) for a in batch]), 1e-12)
+            assert_same(values, ag.vmap(lambda a, most=bound: run(a, most)[0])(batch))
