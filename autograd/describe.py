@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from autograd.errors import LoopGradError
+from autograd.errors import GraphError, LoopGradError
 from autograd.errors import user_line as user_line
 from autograd.room import refuse
 
@@ -25,12 +25,31 @@ def put_in_front(error: LoopGradError, what: str, behind: str = "") -> None:
 
 def describe(node: Node) -> str:
     """Return how errors speak of a node: op, name, spec, and the line that made it."""
+    place = f" ({node.line[0]}:{node.line[1]})" if node.line else ""
+    if "pending" in node.attrs:
+        return f"{node.attrs['pending']}{place}"
     spec: Any = node._spec if node._value is None else node.spec
     several = type(spec) is tuple
     text = f"({', '.join(map(str, spec))})" if several else ("?" if spec is None else str(spec))
     name = f" '{node.name}'" if node.name else ""
-    place = f" ({node.line[0]}:{node.line[1]})" if node.line else ""
     return f"{node.op.name}{name} {text}{place}"
+
+
+def undrawn(node: Node) -> GraphError:
+    """Return the error of asking what `node` is before the `with` block that draws it has ended.
+
+    An output of such a block says in its attrs what it will be (`pending`) and what to use in the
+    block instead (`inside`).
+    """
+    if "pending" in node.attrs:
+        return GraphError(
+            f"{describe(node)} is known only once the `with` block has ended: use it after the "
+            f"block, and inside the block {node.attrs['inside']}"
+        )
+    return GraphError(
+        f"{describe(node)} is not drawn yet: its `with` block has not ended; use what its "
+        "final() and collect() return, after the block"
+    )
 
 
 def locate(error: LoopGradError, op: Op, inputs: Sequence[Node], scope: Scope | None) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograd.arrays import locked
-from autograd.describe import describe
+from autograd.describe import describe, undrawn
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, Parameter, apply, draw_input, parameter, tensor
 from autograd.scope import current_state, drawing
@@ -556,6 +556,8 @@ def ancestry(outputs: Iterable[Node], inputs: set[Node]) -> tuple[Node, ...]:
     for node in nodes:
         if node.op.name == "input" and node not in inputs:
             raise GraphError(_missing_input(node))
+        if node._value is None and node._spec is None:
+            raise undrawn(node)
     return tuple(nodes)
 
 

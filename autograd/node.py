@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autograd.arrays import copied, locked
-from autograd.describe import describe, explain, locate, put_in_front, user_line
+from autograd.describe import describe, explain, locate, put_in_front, undrawn, user_line
 from autograd.errors import DTypeError, GradientError, GraphError, LoopGradError, ShapeError
 from autograd.methods import ArrayMethods, boolean
 from autograd.scope import STATE, Scope, State, current_state
@@ -89,10 +89,7 @@ class Node(ArrayMethods):
             if type(value) is tuple:
                 spec = tuple(spec_of(part) for part in value)
             elif value is None:
-                raise GraphError(
-                    f"{describe(self)} has no shape yet: it is an output of a loop whose `with` "
-                    "block is still open; use it after the block"
-                )
+                raise undrawn(self)
             else:
                 spec = spec_of(value)
         result: Spec = spec
@@ -151,6 +148,8 @@ class Node(ArrayMethods):
         """The value, as a read-only array: what a backward may still need cannot be changed."""
         value = self._value
         if value is None:
+            if self._spec is None:
+                raise undrawn(self)
             inside = (
                 ""
                 if self.scope is None
@@ -340,6 +339,8 @@ class Node(ArrayMethods):
 
     def _scalar(self, wanted: str) -> Any:
         if self._value is None:
+            if self._spec is None:
+                raise undrawn(self)
             raise GraphError(
                 f"{wanted} of {describe(self)}, which is virtual and has no value yet; inside a "
                 "graph choose with autograd.where or loops.cond, and read values with graph.run"

@@ -337,7 +337,7 @@ class Builder:
         handle: Node = object.__new__(Node)
         handle.op = OPS["item"]
         handle.inputs = ()
-        handle.attrs = NO_ATTRS
+        handle.attrs = self._pending(what, name)
         handle.tracked = False
         handle.scope = node.scope
         handle.serial = 0
@@ -346,6 +346,19 @@ class Builder:
         handle._value = handle._spec = None
         self.handles.append((handle, what))
         return handle
+
+    def _pending(self, what: Node | int, name: str | None) -> dict[str, Any]:
+        """Return how errors speak of an output until `close` fills it in."""
+        if what is self.counter:
+            pending = f"the number of steps that loop '{self.name}' takes"
+            inside = "`index`, the number of the running step"
+        elif isinstance(what, Node):
+            pending = f"the final value of state '{what.name}' of loop '{self.name}'"
+            inside = "the state that branch() returned, or what is fed to it"
+        else:
+            pending = f"'{name or self.collected[what][0]}' collected by loop '{self.name}'"
+            inside = "the value that is collected, which is that of the running step"
+        return {"pending": pending, "inside": inside}
 
     def _inside(self, value: Any) -> Node:
         return seen_from(self.scope, tensor(value))

@@ -39,6 +39,59 @@ def feed_of_all_lags_at_once():
         rnn.feed(both, rnn.each(XS))
 
 
+@wrong(
+    GraphError,
+    r"the final value of state 'h' of loop 'rnn' \(\S+\) is known only once the `with` block has",
+    "use it after the block, and inside the block the state that branch.. returned, or what is fed",
+)
+def final_value_used_inside_the_block():
+    with LoopNode("rnn") as rnn:
+        h = rnn.branch("h", ZEROS)
+        rnn.feed(h, ag.tanh(h + rnn.each(XS)))
+        ag.sum(rnn.final(h))
+
+
+@wrong(GraphError, "'tanh' collected by loop 'rnn'", "inside the block the value that is collected")
+def collected_rows_used_inside_the_block():
+    with LoopNode("rnn") as rnn:
+        rows = rnn.collect(ag.tanh(rnn.each(XS)).named("tanh"))
+        rows[0] + 1.0
+
+
+@wrong(GraphError, "the final value of state 'h' of loop 'rnn'", "use it after the block")
+def final_value_read_inside_the_block():
+    with LoopNode("rnn") as rnn:
+        h = rnn.branch("h", ZEROS)
+        rnn.feed(h, ag.tanh(h + rnn.each(XS)))
+        print(rnn.final(h).value)
+
+
+@wrong(GraphError, "the final value of state 'h' of loop 'rnn'", "use it after the block")
+def graph_of_a_final_value_made_inside_the_block():
+    with LoopNode("rnn") as rnn:
+        h = rnn.branch("h", ZEROS)
+        rnn.feed(h, ag.tanh(h + rnn.each(XS)))
+        ag.Graph([], {"h": rnn.final(h)})
+
+
+@wrong(GraphError, "the number of steps that loop 'rnn' takes", "inside the block `index`")
+def number_of_steps_read_inside_the_block():
+    with LoopNode("rnn") as rnn:
+        h = rnn.branch("h", ZEROS)
+        rnn.feed(h, ag.tanh(h + rnn.each(XS)))
+        float(rnn.steps)
+
+
+@wrong(
+    GraphError, "loop 'rnn' .* is not drawn yet", r"use what its final\(\) and collect\(\) return"
+)
+def loop_itself_used_inside_its_block():
+    with LoopNode("rnn") as rnn:
+        h = rnn.branch("h", ZEROS)
+        rnn.feed(h, ag.tanh(h + rnn.each(XS)))
+        ag.sum(rnn)
+
+
 @wrong(GraphError, "a state of loop 'rnn' must have a text as its name", "is ndarray")
 def branch_without_a_name():
     with LoopNode("rnn") as rnn:

@@ -156,7 +156,7 @@ def graph_whose_output_is_in_a_body():
     Graph(xs, {"y": y})
 
 
-@wrong(GraphError, "'ys' has no shape yet|has no shape yet", "use it after the block")
+@wrong(GraphError, "'ys' collected by loop 'rnn' .* is known only once", "use it after the block")
 def output_used_before_the_block_ends():
     xs = ag.input("xs", (3, 2))
     with LoopNode("rnn") as loop:
