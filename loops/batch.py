@@ -19,6 +19,7 @@ from autograd.vmap import apply_batched
 from loops.form import Ports, lags_of, ports_of
 from loops.gradient import for_fewer_rows
 from loops.loop import loop
+from loops.recent import for_batch
 from loops.stopping import batched_counted, batched_until
 
 
@@ -90,12 +91,13 @@ def _loop_body(
     body: Graph, ports: Ports, batched: tuple[bool, ...], size: int
 ) -> tuple[Graph, tuple[bool, ...]]:
     """Return the body for a batch, and which of its inputs are batched then."""
-    key = ("batch", ports, batched, size)
-    if key not in body._cache:
+    kept = for_batch(body, size)
+    key = ("batch", ports, batched)
+    if key not in kept:
         flags = _reached(body, ports, batched)
         full = [*ports.split(flags)[1], *[True] * (len(body.outputs) - ports.states)]
-        body._cache[key] = batched_body(body, flags, full, size), flags
-    known: tuple[Graph, tuple[bool, ...]] = body._cache[key]
+        kept[key] = batched_body(body, flags, full, size), flags
+    known: tuple[Graph, tuple[bool, ...]] = kept[key]
     return known
 
 

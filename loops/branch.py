@@ -17,6 +17,7 @@ from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
 from autograd.trampoline import Task
 from autograd.tree import flatten, shown, unflatten
+from loops.recent import for_gradients
 
 
 class Branch(Op):
@@ -135,10 +136,11 @@ def _branch_gradient(
     wanted = tuple(i for i, need in enumerate(needs[1:]) if need)
     bodies = []
     for body in branch.bodies(attrs):
+        kept = for_gradients(body)
         key = ("gradient", wanted, given)
-        if key not in body._cache:
-            body._cache[key] = yield _body_gradient(body, wanted, given)
-        bodies.append(body._cache[key])
+        if key not in kept:
+            kept[key] = yield _body_gradient(body, wanted, given)
+        bodies.append(kept[key])
     outputs = branch(xs[0], *xs[1:], *[g[i] for i in given], **_attrs(bodies))
     results: list[Any] = [None] * len(needs)
     for i, output in zip(wanted, outputs, strict=True):

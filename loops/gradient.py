@@ -32,6 +32,8 @@ from autograd.spec import UNKNOWN
 from autograd.trampoline import Task
 from loops.form import Ports, lags_of, loop_attrs, ports_of
 from loops.loop import loop
+from loops.pulled import positions, pulled
+from loops.recent import for_batch, for_gradients
 from loops.rows import body_for, row_axes, rows_of
 
 MAX_AXES = 32
@@ -189,13 +191,14 @@ def for_fewer_rows(attrs: dict[str, Any], step: tuple[Any, ...]) -> Task:
     """
     key = ("ragged", step, attrs["rows"])
     body: Graph = attrs["body"]
-    if key not in body._cache:
+    kept = for_batch(body, step[-1]) if step[0] == "batch" else body._cache
+    if key not in kept:
         more = yield body_for(attrs, rows_of(attrs) + 1)
         here = yield derived(body, step)
         there = yield derived(more, step)
-        body._cache[key] = row_axes(here, there)
+        kept[key] = row_axes(here, there)
     return {
-        "rows": body._cache[key],
+        "rows": kept[key],
         "source": attrs.get("source", body),
         "derived": (*attrs.get("derived", (attrs["rows"],)), step),
     }
@@ -251,11 +254,11 @@ def planned(
     With `from_states` the residuals are states, from which the gradient computes a step's others
     again. Plans are kept with the body, so a body that is used again is not differentiated again.
     """
-    allowed = None if body.flat else allowance()  # the gradients of loops inside go by it
-    key = ("gradient", ports, needs, given, counts, from_states, allowed)
-    if key not in body._cache:
-        body._cache[key] = yield _plan(body, ports, needs, given, counts, from_states)
-    return body._cache[key]
+    kept = for_gradients(body)
+    key = ("gradient", ports, needs, given, counts, from_states)
+    if key not in kept:
+        kept[key] = yield _plan(body, ports, needs, given, counts, from_states)
+    return kept[key]
 
 
 def _plan(
@@ -276,7 +279,7 @@ def _plan(
         dict(zip(body.inputs, inputs, strict=True)),
         dict(zip(body.outputs, outputs, strict=True)),
     )
-    yield vjp.differentiate(needs, given)
+    yield vjp.differentiate(needs, given, (yield pulled(body)))
     return vjp.plan(body.name, counts, from_states) if vjp.found or vjp.carried else None
 
 
@@ -297,11 +300,14 @@ class BodyVjp:
         self.seeds: dict[str, Node] = {}
         self.found: dict[Node, Node] = {}
 
-    def differentiate(self, needs: Sequence[bool], given: Sequence[bool]) -> Task:
+    def differentiate(
+        self, needs: Sequence[bool], given: Sequence[bool], pulled: Sequence[int]
+    ) -> Task:
         """Find the gradient of each input that needs one, given those of some outputs.
 
         A state carries a gradient if its final value was given one, or if a later step's use of
-        it has one, which may in turn depend on what is carried.
+        it has one, which may in turn depend on what is carried. What `pulled` (of the body, see
+        `loops/pulled.py`) does not foresee is seen when it is drawn, and then drawn once more.
         """
         g_states, g_collected = self.ports.split_outputs(given)
         targets = {
@@ -313,8 +319,7 @@ class BodyVjp:
         self.sources = [
             i for i, here in enumerate(g_collected) if here and self.collected[i].tracked
         ]
-        active = _reached_from(targets, [*self.next_states, *self.collected])
-        carried = self._closed([i for i in live if g_states[i]], live, active)
+        carried = self._closed([i for i in live if g_states[i]], live, pulled)
         while True:
             heads = {f"g_{self.states[i].name}": self.next_states[i] for i in carried}
             names = list(self.outputs)[self.ports.states :]
@@ -332,28 +337,25 @@ class BodyVjp:
             if grown == carried:
                 self.carried, self.found = carried, found
                 return
-            carried = self._closed(grown, live, active)
+            carried = self._closed(grown, live, pulled)
 
-    def _closed(self, carried: Sequence[int], live: Sequence[int], active: set[Node]) -> list[int]:
-        """Return `carried` and all states that get a gradient from theirs and the sources', surely.
+    def _closed(
+        self, carried: Sequence[int], live: Sequence[int], pulled: Sequence[int]
+    ) -> list[int]:
+        """Return `carried` and all states that surely get a gradient from theirs and the sources'.
 
-        Found by following rules back, round the loop, without drawing any. What passes through a
-        body inside is not known before it is drawn: `differentiate` draws until nothing is added.
+        Found by following `pulled` round the loop, without drawing any.
         """
-        position = {self.states[i]: i for i in live}
-        stack = [self.collected[i] for i in self.sources]
-        stack += [self.next_states[i] for i in carried]
-        seen = set(stack)
+        first = self.ports.shared
         found = set(carried)
+        others = sum([1 << (first + i) for i in live if i not in found])
+        stack = [*carried, *[self.ports.states + i for i in self.sources]]
         while stack:
-            node = stack.pop()
-            reached = _surely_pulled(node, active)
-            if node in position and position[node] not in found:
-                found.add(position[node])
-                reached.append(self.next_states[position[node]])
-            fresh = [x for x in reached if x not in seen]
-            seen.update(fresh)
-            stack += fresh
+            fresh = pulled[stack.pop()] & others
+            others ^= fresh
+            reached = [i - first for i in positions(fresh)]
+            found.update(reached)
+            stack += reached  # output i is what state i is next
         return [i for i in live if i in found]
 
     def plan(self, name: str, counts: str, from_states: bool) -> Plan:
@@ -445,26 +447,6 @@ def _add_states(targets: set[Node], states: Sequence[Node], next_states: Sequenc
         seen.update(fresh)
         stack += fresh
     targets |= seen.intersection(states)
-
-
-def _surely_pulled(node: Node, active: set[Node]) -> list[Node]:
-    """Return the inputs of `node` in `active` that get a gradient if it gets one."""
-    if node.bodies:
-        return []
-    rules = node.op.vjps
-    if len(rules) == len(node.inputs):
-        pairs = zip(node.inputs, rules, strict=True)
-        return [x for x, rule in pairs if rule is not None and x in active]
-    return [x for x in node.inputs if x in active and (x.op.multiple or x.spec.floating)]
-
-
-def _reached_from(sources: set[Node], heads: Sequence[Node]) -> set[Node]:
-    """Return the ancestors of `heads` (heads included) that depend on `sources`."""
-    reached = set(sources)
-    for node in ancestors(heads):
-        if any(x in reached for x in node.inputs):
-            reached.add(node)
-    return reached
 
 
 def _read_going_back(results: Sequence[Node], incoming: set[Node], shared: set[Node]) -> list[Node]:

@@ -29,6 +29,7 @@ from autograd.scope import Scope, drawing
 from autograd.spec import Spec
 from loops.form import Ports, ports_of
 from loops.loop import loop
+from loops.recent import for_batch
 from loops.unroll import on_windows
 
 Grow = Callable[[Graph, Sequence[bool], Sequence[bool], int], Graph]
@@ -72,9 +73,10 @@ def _until_body(
     what they read in the last step each has run: states and slices.
     """
     counts = Ports(ports.shared, 2 + 2 * ports.states + ports.each, ports.each)
-    key = ("batched until", ports, batched, size)
-    if key in body._cache:
-        return body._cache[key], counts
+    kept = for_batch(body, size)
+    key = ("batched until", ports, batched)
+    if key in kept:
+        return kept[key], counts
     shared_flags, _, each_flags = ports.split(batched)
     flags = [*shared_flags, *[True] * (ports.states + ports.each)]
     step = grow(body, flags, [True] * len(body.outputs), size)
@@ -102,7 +104,7 @@ def _until_body(
     made = Graph.of(
         _named(entries, [str(x.name) for x in entries]), _named(results, exits), body.name
     )
-    body._cache[key] = made
+    kept[key] = made
     return made, counts
 
 
@@ -135,9 +137,10 @@ def _counted_body(
 ) -> Graph:
     """Return the body for a batch: two shared inputs more (the most steps, and the example that
     runs them), and one state, the number of the step."""
-    key = ("batched counted", ports, batched, size, reverse)
-    if key in body._cache:
-        known: Graph = body._cache[key]
+    kept = for_batch(body, size)
+    key = ("batched counted", ports, batched, reverse)
+    if key in kept:
+        known: Graph = kept[key]
         return known
     shared_flags, _, each_flags = ports.split(batched)
     flags = [*shared_flags, *[True] * ports.states, *each_flags]
@@ -163,7 +166,7 @@ def _counted_body(
         _named(results, ["step", *body.outputs]),
         body.name,
     )
-    body._cache[key] = made
+    kept[key] = made
     return made
 
 
