@@ -336,7 +336,7 @@ class RaggedLine:
         return value
 
     def write(self, t: int, n: int, value: Any) -> None:
-        self.ring[t % self.lag][_at(self.axis, slice(n))] = value
+        self.ring[t % self.lag, ...][_at(self.axis, slice(n))] = value  # `...`: a view, if 0-d too
 
     def final(self) -> Array:
         """Return what the state is after each row's last step, rows in their own order."""

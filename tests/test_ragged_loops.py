@@ -684,3 +684,16 @@ def test_what_a_ragged_loop_keeps_for_fewer_rows_goes_with_it():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_gradient_of_a_scalar_that_all_rows_share():
+    """It is summed over the steps in a state of shape (), of which there is one for all rows."""
+    xs, lengths = np.linspace(0.1, 1.0, 12).reshape(4, 3), np.array([1, 4, 2])
+
+    def loss(w):
+        with LoopNode("ragged", lengths=lengths) as loop:
+            h = loop.branch("h", np.zeros(3))
+            loop.feed(h, ag.tanh(h + loop.each(xs)) * w)
+        return ag.sum(loop.final(h))
+
+    ag.check_grad(loss, (np.array(0.7),), order=2)
