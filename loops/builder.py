@@ -152,9 +152,8 @@ class Builder:
         """Return the number of the running step, 0 for the first that runs."""
         self._check_open("index")
         if self.counter is None:
-            shape = () if self.lengths is None else self.options.lengths.shape
             if self.lengths is None:
-                zero = tensor(np.zeros(shape, np.int64))
+                zero = tensor(np.zeros((), np.int64))
             else:
                 with drawing(self.scope.parent):
                     zero = self.lengths * 0

@@ -230,6 +230,17 @@ def test_ragged_inside_ragged(reverse, tmp_path):
         assert_same(a, b, 1e-11)
 
 
+@pytest.mark.parametrize("how", WAYS)
+def test_steps_of_rows_are_numbered_where_lengths_are_a_list(how):
+    with LoopNode("rows", lengths=[2, 0, 3], **how) as loop:
+        x = loop.each(np.ones((3, 3)))
+        h = loop.branch("h", np.zeros(3))
+        loop.feed(h, h + x * loop.index)
+        steps = loop.steps
+    np.testing.assert_array_equal(steps.value, [2, 0, 3])
+    np.testing.assert_array_equal(loop.final(h).value, [1.0, 0.0, 3.0])
+
+
 # Planted faults.
 
 RANDOM = np.random.default_rng(3)
