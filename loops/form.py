@@ -65,6 +65,14 @@ def plain(number: Any) -> Any:
     return int(number) if isinstance(number, np.integer) else number
 
 
+def most_steps(sequences: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """Return the most steps a loop over `sequences` (arrays, nodes or specs) can take, as an int.
+
+    None, or `UNKNOWN` where nodes say so: nothing but its data ends it.
+    """
+    return sequences[0].shape[0] if sequences else attrs["length"]
+
+
 def lags_of(attrs: dict[str, Any]) -> tuple[int, ...]:
     """Return how many steps ago each state is from."""
     lags: tuple[int, ...] = attrs.get("lags", ())

@@ -18,7 +18,7 @@ from autograd.node import Node, tensor
 from autograd.op import Exit, Op, Port, Trips, register
 from autograd.spec import UNKNOWN, Array, Spec
 from autograd.trampoline import Task
-from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, plain, ports_of
+from loops.form import MAX_LENGTH, Ports, lags_of, loop_attrs, most_steps, plain, ports_of
 from loops.running import run_loop
 from loops.unroll import expand_loop
 
@@ -145,7 +145,7 @@ class Loop(Op):
 
     def trips(self, specs: Sequence[Spec], attrs: dict[str, Any]) -> Trips:
         sequences = ports_of(attrs).split(specs)[2]
-        length = sequences[0].shape[0] if sequences else attrs["length"]
+        length = most_steps(sequences, attrs)
         exact = not (attrs.get("until") or attrs.get("counted"))
         return Trips(None if length is UNKNOWN else length, exact)
 
@@ -449,7 +449,8 @@ class LoopNode(Node):
         """
         self._check_drawn("length")
         sequences = ports_of(self.attrs).split(self.inputs)[2]
-        return sequences[0].shape[0] if sequences else self.attrs["length"]
+        length: int | None = most_steps(sequences, self.attrs)
+        return length
 
     def _check_drawn(self, what: str) -> None:
         if "body" not in self.attrs:

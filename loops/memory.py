@@ -27,7 +27,7 @@ from autograd.node import draw_input
 from autograd.room import shown
 from autograd.spec import UNKNOWN, Spec
 from autograd.trampoline import Task
-from loops.form import Ports, lags_of, ports_of
+from loops.form import Ports, lags_of, most_steps, ports_of
 from loops.gradient import (
     Plan,
     by_input,
@@ -134,7 +134,7 @@ def _inside(allowed: Allowance, body: Graph) -> list[Allowance]:
 def steps_of(xs: Sequence[Any], attrs: dict[str, Any]) -> float:
     """Return the most steps a loop with such inputs can take: infinity if nothing says."""
     sequences = ports_of(attrs).split(xs)[2]
-    length = sequences[0].shape[0] if sequences else attrs["length"]
+    length = most_steps(sequences, attrs)
     return inf if length is None or length is UNKNOWN else float(length)
 
 

@@ -181,13 +181,15 @@ def _mixed(body: Graph, axes: Sequence[int], name: str) -> GraphError | None:
     first = [_numbers(node.spec) for node in body.inputs.values()]
     with np.errstate(all="ignore"):
         results = _results(body, first)
+        if results is None:
+            return None  # these numbers are not in the body's domain
         for row, kinds, change in CHANGES:
             changed = [
                 _changed(x, axis, row, kinds, change) for x, axis in zip(first, axes, strict=False)
             ]
-            other = None if results is None else _results(body, changed)
-            if results is None or other is None:
-                continue  # these numbers are not in the body's domain
+            other = _results(body, changed)
+            if other is None:
+                continue
             for key, a, b in zip(body.outputs, results, other, strict=True):
                 a, b = np.delete(a, row, 0), np.delete(b, row, 0)
                 if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):

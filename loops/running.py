@@ -15,7 +15,7 @@ from autograd.node import Node
 from autograd.room import LARGE, check_room
 from autograd.spec import Array, Spec
 from autograd.trampoline import Task
-from loops.form import lags_of, ports_of
+from loops.form import lags_of, most_steps, ports_of
 from loops.rows import body_for, differing_axis
 
 
@@ -33,7 +33,7 @@ def _check_room(values: Sequence[Any], attrs: dict[str, Any], path: str) -> None
     """Refuse to run a loop whose stacked outputs take more memory than there is."""
     body: Graph = attrs["body"]
     sequences = ports_of(attrs).split(values)[2]
-    most = sequences[0].shape[0] if sequences else attrs["length"]
+    most = most_steps(sequences, attrs)
     stacked = list(body.outputs.items())[attrs["states"] :]
     size = (most or 0) * sum([node.spec.nbytes for _, node in stacked])
     if size > LARGE:
@@ -50,7 +50,7 @@ def _check_room(values: Sequence[Any], attrs: dict[str, Any], path: str) -> None
 
 def order_of(sequences: Sequence[Any], attrs: dict[str, Any]) -> range:
     """Return the steps of a loop over `sequences` (arrays or nodes), in the order they run."""
-    length = sequences[0].shape[0] if sequences else attrs["length"]
+    length = most_steps(sequences, attrs)
     return range(length - 1, -1, -1) if attrs["reverse"] else range(length)
 
 
@@ -82,7 +82,7 @@ def _collected(body: Graph, states: int) -> list[Spec]:
 def _general(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
     body: Graph = attrs["body"]
     shared, states, sequences = ports_of(attrs).split(values)
-    most = sequences[0].shape[0] if sequences else attrs["length"]
+    most = most_steps(sequences, attrs)
     steps_to_run = checked_count(shared[0], most, path) if attrs.get("counted") else most
     lines = [
         DelayLine(x, lag, attrs["reverse"], steps_to_run) if lag > 1 else None
@@ -217,7 +217,7 @@ def _ragged(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str)
     shared, states, sequences = ports.split(values)
     axes, out_axes = attrs["rows"][: len(values)], attrs["rows"][len(values) :]
     shared_axes, state_axes, each_axes = ports.split(axes)
-    most = sequences[0].shape[0] if sequences else attrs["length"]
+    most = most_steps(sequences, attrs)
     lengths = check_lengths(shared[0], most, body.name)
     order = np.argsort(-lengths, kind="stable")
     shared = [_rows(x, axis, order) for x, axis in zip(shared, shared_axes, strict=True)]

@@ -29,7 +29,7 @@ from autograd.op import Op, register
 from autograd.ops.shape import full_batch, reshape
 from autograd.scope import Scope, drawing
 from autograd.spec import UNKNOWN, Array, Spec
-from loops.form import Ports, lags_of, loop_attrs, ports_of
+from loops.form import Ports, lags_of, loop_attrs, most_steps, ports_of
 from loops.running import still_going
 
 COPY = "copy"
@@ -50,7 +50,7 @@ def expand_loop(
     if attrs.get("bounded"):
         return _bounded(attrs, inputs, path, factor)
     sequences = ports_of(attrs).split(inputs)[2]
-    steps = sequences[0].shape[0] if sequences else attrs["length"]
+    steps = most_steps(sequences, attrs)
     limited = steps is not None and steps is not UNKNOWN
     if _is_guarded(attrs):
         attrs = on_windows(attrs)
