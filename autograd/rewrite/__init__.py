@@ -1,0 +1,1 @@
+"""Passes: functions graph -> graph that change speed or memory and never what a graph means."""
