@@ -6,6 +6,7 @@ refuse_mixed_installation()
 
 
 from autograd import ops, random
+from autograd.backend import backend
 from autograd.check import GradientReport, check_grad
 from autograd.create import (
     arange,
@@ -191,6 +192,7 @@ __all__ = [
     "argmax",
     "argmin",
     "astype",
+    "backend",
     "broadcast_to",
     "ceil",
     "check_finite",

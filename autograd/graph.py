@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograd.arrays import locked
+from autograd.backend import for_running
 from autograd.describe import describe, undrawn
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, Parameter, apply, draw_input, parameter, tensor
@@ -20,6 +21,7 @@ from autograd.trampoline import Task, trampoline
 from autograd.tree import unflatten
 
 if TYPE_CHECKING:
+    from autograd.execute.plan import Plan
     from autograd.execute.reference import Program
     from autograd.explain import Explanation
 
@@ -228,24 +230,49 @@ class Graph:
         Under `autograd.check_finite()`, what is not finite is an error that names the node.
         """
         graph = self if outputs is None else self.select(*outputs)
+        self._check_names(inputs)
+        values = [graph._checked(name, node, inputs) for name, node in graph.inputs.items()]
+        check = current_state().check
+        if check is not None:
+            return graph.leaving(check.run_graph(graph, values, watch), values)
+        from autograd.execute.reference import Teller, execute
+
+        chosen = for_running() if watch is None else None
+        if chosen is not None:
+            return graph.leaving(graph.compile(chosen).execute(values), values)
+        return graph.leaving(
+            execute(graph, values, None if watch is None else Teller(watch)), values
+        )
+
+    def compile(self, backend: str | None = None) -> Plan:
+        """Return this graph made ready to run fast: `graph.compile().run(xs=...)`.
+
+        `backend` is "auto", "reference", "numpy" or "native"; by default what `autograd.backend`
+        says. `plan.source` shows what runs, `plan.reason` why it does so.
+        """
+        from autograd.execute.plan import compiled
+
+        return compiled(self, backend)
+
+    def checked(self, inputs: dict[str, Any]) -> list[Array]:
+        """Return the values of all inputs, in their order, checked to be what the graph takes."""
+        self._check_names(inputs)
+        return [self._checked(name, node, inputs) for name, node in self.inputs.items()]
+
+    def leaving(self, results: Sequence[Array], values: Sequence[Array]) -> dict[str, Array]:
+        """Return the results of a run for `values` by the outputs' names, read-only."""
+        return {
+            name: _leaving(result, values)
+            for name, result in zip(self.outputs, results, strict=True)
+        }
+
+    def _check_names(self, inputs: dict[str, Any]) -> None:
         for name in inputs:
             if name not in self.inputs:
                 raise GraphError(
                     f"graph '{self.name}' has no input '{name}'; its inputs are "
                     f"{', '.join(self.inputs) or 'none'}"
                 )
-        from autograd.execute.reference import Teller, execute
-
-        values = [graph._checked(name, node, inputs) for name, node in graph.inputs.items()]
-        check = current_state().check
-        if check is not None:
-            results = check.run_graph(graph, values, watch)
-        else:
-            results = execute(graph, values, None if watch is None else Teller(watch))
-        return {
-            name: _leaving(value, values)
-            for name, value in zip(graph.outputs, results, strict=True)
-        }
 
     def _checked(self, name: str, node: Node, inputs: dict[str, Any]) -> Array:
         if name not in inputs:
