@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from autograd.graph import Graph
+from autograd.graph import Graph, item_name
 from autograd.node import Node
 from autograd.rewrite.cost import Cost, Machine
 from autograd.rewrite.nodes import substitute, with_body
@@ -43,6 +44,8 @@ class Context:
     """How often the graph at hand runs each time the outermost does (at most)."""
     by: str = ""
     """The pass that is running."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What a pass keeps from one body to the next, by a name of its own."""
 
     def moved(
         self,
@@ -78,9 +81,25 @@ class Context:
         after: Cost | None,
         why_not: str,
     ) -> None:
-        name = self.path + graph.names.get(node, node.name or node.op.name)
-        costs = [None if cost is None else cost * self.trips for cost in (before, after)]
-        self.moves.append(Move(self.by, name, did, law, *costs, why_not))
+        times = self.trips
+        self.moves.append(
+            Move(
+                self.by,
+                self.path + title(node),
+                did,
+                law,
+                None if before is None else before * times,
+                None if after is None else after * times,
+                why_not,
+            )
+        )
+
+
+def title(node: Node) -> str:
+    """Return what a node of a neutral graph is called, without naming all others for it."""
+    if node.name is None and node.op.name == "item":
+        return item_name(title(node.inputs[0]), node)
+    return node.name or node.op.name
 
 
 @dataclass(frozen=True)
@@ -113,13 +132,11 @@ def _everywhere(graph: Graph, each: Pass, context: Context, known: dict[Graph, G
         return known[graph]
     replacements = {}
     for node in graph.nodes:
-        if not node.bodies:
-            continue
-        keys: Collection[str] = node.op.replaceable(node.attrs)
+        keys = node.op.replaceable(node.attrs) if node.bodies else ()
         if not keys:
             continue
         path, trips = context.path, context.trips
-        context.path = f"{path}{graph.names[node]}."
+        context.path = f"{path}{title(node)}."
         context.trips = trips * (_trips(node) or 1)
         changed = {}
         for key in keys:

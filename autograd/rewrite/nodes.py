@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autograd.graph import Graph
@@ -111,9 +111,39 @@ def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
             made[node] = renewed(node, [made[x] for x in node.inputs])
     if all([made[head] is head for head in heads]):
         return graph
-    new = Graph.of(
-        graph.inputs, dict(zip(graph.outputs, [made[h] for h in heads], strict=True)), graph.name
-    )
+    return _with_outputs(graph, [made[head] for head in heads])
+
+
+def rewritten(graph: Graph, rule: Callable[[Node], Node | None]) -> Graph:
+    """Return `graph` with `rule` applied to its nodes, from the inputs on, as often as it applies.
+
+    `rule(node)` is given a node whose inputs are rewritten already, and returns what stands for it,
+    of the same spec and drawn on these inputs or on what is before them; or None.
+    """
+    made: dict[Node, Node] = {port: port for port in graph.inputs.values()}
+    for node in graph.nodes:
+        if node in made:
+            continue
+        new = node
+        for x in node.inputs:
+            if made[x] is not x:
+                new = renewed(node, [made[x] for x in node.inputs])
+                break
+        while True:
+            other = rule(new)
+            if other is None:
+                break
+            new = like(other, new) if other.serial > new.serial else other
+        made[node] = new
+    heads = list(graph.outputs.values())
+    if all([made[head] is head for head in heads]):
+        return graph
+    return _with_outputs(graph, [made[head] for head in heads])
+
+
+def _with_outputs(graph: Graph, outputs: Sequence[Node]) -> Graph:
+    """Return the graph of other outputs on the inputs of `graph`."""
+    new = Graph.of(graph.inputs, dict(zip(graph.outputs, outputs, strict=True)), graph.name)
     new.structure = graph.structure
     return new
 
