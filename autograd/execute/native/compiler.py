@@ -1,0 +1,145 @@
+"""From LLVM's text form to a function one can call, through llvmlite and the cache on disk.
+
+llvmlite is imported when the first function is compiled (extra `native`). Why not Numba, which is
+built on it: it would infer types that a graph already knows, which takes 0.5 s and more for a
+training step; its `np.tanh` is one call of the C library a number, twenty times slower than vectors
+(Intel's SVML is not in the wheels of PyPI); and what it caches depends on where sources lie.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from autograd.execute.native.cache import Cache
+from autograd.execute.native.ir import Module
+
+_RECIPE = "1"
+"""Part of the key of all kept code: raise it when what is done to a module changes."""
+
+
+class Machine:
+    """The processor that code is made for. There is one: `machine()`."""
+
+    def __init__(self) -> None:
+        import llvmlite
+        from llvmlite import binding
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        self._binding = binding
+        self.triple = binding.get_process_triple()
+        self.cpu = binding.get_host_cpu_name()
+        self.features = _usable(binding.get_host_cpu_features())
+        llvm = ".".join(map(str, binding.llvm_version_info))
+        self.key = "|".join(
+            (_RECIPE, llvmlite.__version__, llvm, self.triple, self.cpu, self.features)
+        )
+
+    @property
+    def vector_bytes(self) -> int:
+        """The bytes of the widest vectors it computes with."""
+        for feature, size in (("avx512f", 64), ("avx2", 32)):
+            if f"+{feature}," in self.features + ",":
+                return size
+        return 16
+
+    def target(self) -> Any:
+        """Return a new llvmlite target machine; an engine takes it over."""
+        target = self._binding.Target.from_triple(self.triple)
+        return target.create_target_machine(
+            cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="small", jit=True
+        )
+
+    def module(self) -> Module:
+        """Return an empty module whose functions may use this processor's widest vectors."""
+        bits = 8 * self.vector_bytes
+        return Module(f'nounwind "prefer-vector-width"="{bits}" "min-legal-vector-width"="{bits}"')
+
+
+def _usable(features: Any) -> str:
+    """Return LLVM's list of features as one string: those the processor has."""
+    return ",".join(f"+{name}" for name, present in sorted(features.items()) if present)
+
+
+@cache
+def machine() -> Machine:
+    """Return this machine; the first call imports llvmlite (ImportError if it is not there)."""
+    return Machine()
+
+
+@cache
+def disk() -> Cache:
+    """Return the cache on disk that this process uses."""
+    return Cache()
+
+
+class Compiled:
+    """Machine code in memory, for as long as this object lives."""
+
+    def __init__(self, code: bytes, from_disk: bool) -> None:
+        binding = machine()._binding
+        self.from_disk = from_disk
+        self._object = binding.ObjectFileRef.from_data(code)
+        empty = binding.parse_assembly("")
+        # The small code model wants code and constants within 2 GB: llvmlite's own memory manager
+        # (`use_lmm`) puts them side by side.
+        self._engine = binding.create_mcjit_compiler(empty, machine().target(), use_lmm=True)
+        self._engine.add_object_file(self._object)
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Return where the function `name` begins."""
+        return int(self._engine.get_function_address(name))
+
+    def function(self, name: str, *arguments: Any, result: Any = None) -> Callable[..., Any]:
+        """Return the function `name`, given the ctypes of its arguments. Calls release the GIL."""
+        call: Any = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+        call.owner = self  # the code lives as long as the function
+        return call  # type: ignore[no-any-return]
+
+
+def compiled(module: Module, kept: Cache | None = None) -> Compiled:
+    """Return the machine code of a module, from disk (`kept`, or `disk()`) if it is there."""
+    kept = kept or disk()
+    text = str(module)
+    key = hashlib.sha256(f"{machine().key}\n{text}".encode()).hexdigest()
+    code = kept.read(key)
+    if code is not None:
+        return Compiled(code, from_disk=True)
+    code = machine_code(text)
+    kept.write(key, code)
+    return Compiled(code, from_disk=False)
+
+
+def machine_code(text: str) -> bytes:
+    """Compile LLVM's text form to an object file for this machine."""
+    target, module = _optimised(text)
+    code: bytes = target.emit_object(module)
+    return code
+
+
+def assembly(text: str) -> str:
+    """Return what LLVM's text form becomes, to read."""
+    target, module = _optimised(text)
+    listing: str = target.emit_assembly(module)
+    return listing
+
+
+def _optimised(text: str) -> tuple[Any, Any]:
+    binding = machine()._binding
+    target = machine().target()
+    module = binding.parse_assembly(text)
+    module.triple = machine().triple
+    module.data_layout = str(target.target_data)
+    options = binding.create_pipeline_tuning_options(speed_level=3)
+    # Kernels are written on vectors. What is left for LLVM to find is little, and takes it long.
+    options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = False
+    options.loop_unrolling = False
+    builder = binding.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+    return target, module
