@@ -37,6 +37,8 @@ class Machine:
     """Bytes that stay close to a core: what fits is read and written for (nearly) nothing."""
     cached_bandwidth: float = 60e9
     """Bytes a second that stream from there."""
+    fuses: bool = False
+    """Whether elementwise ops that follow each other are one loop, without calls of their own."""
 
     def seconds(self, cost: Cost, working_set: int | None = None) -> float:
         """Return about how long `cost` takes; `working_set` are the bytes it goes over."""
@@ -46,7 +48,7 @@ class Machine:
 
 
 NUMPY = Machine()
-NATIVE = Machine(call=0.05e-6)
+NATIVE = Machine(call=0.05e-6, fuses=True)
 
 
 def cost_of(node: Node) -> Cost:
