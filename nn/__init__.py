@@ -13,14 +13,16 @@ from nn.losses import (
     squared_error,
 )
 from nn.module import Module
-from nn.optim import SGD
+from nn.optim import SGD, Adam, Optimizer
 from nn.recurrent import RNN, RNNCell
 
 __all__ = [
     "RNN",
     "SGD",
+    "Adam",
     "Linear",
     "Module",
+    "Optimizer",
     "RNNCell",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",

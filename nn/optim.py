@@ -1,56 +1,126 @@
-"""Optimizers: an update rule in ops, and the eager habit of `backward()` and `step()`."""
+"""Optimizers: update rules in ops, for training steps drawn as graphs and for the eager habit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
+import autograd as ag
 from autograd import Parameter
 from autograd.errors import DTypeError, GradientError, LoopGradError, ShapeError
-from autograd.spec import Array
+from autograd.node import _next_serial
+from autograd.spec import Array, Spec
 
 State = tuple[Any, ...]
+Number = float | Callable[[int], float]
+"""A number, or a schedule: a function of how many updates there have been, 0 before the first."""
 
 
-class SGD:
-    """Stochastic gradient descent with (heavy-ball) momentum, as in torch.
+class Optimizer:
+    """What all optimizers share: parameters, their state, and the step.
 
-        velocity = momentum * velocity + gradient
-        parameter = parameter - lr * velocity
-
-    `update` is ops on (parameter, gradient, state): given arrays it computes, given virtual nodes
-    it draws. Parameters are given new values, never written into.
+    A subclass says how one parameter is updated: `init`, `update` and, if some numbers are worked
+    out once a step for all parameters, `scalars`. They are written in ops, so the same code
+    computes (`step`, after `backward()`) and draws (`nn.TrainingStep`); the two may take turns.
+    Parameters are given new values, never written into.
     """
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float, momentum: float = 0.0) -> None:
+    hyper: ClassVar[tuple[str, ...]] = ("lr",)
+    """The attributes that are numbers >= 0, or schedules. They may be changed between steps."""
+    state_names: ClassVar[tuple[str, ...]] = ()
+    """What each part of a parameter's state is called in graphs and pictures."""
+    lr: Number
+
+    def __init__(self, parameters: Iterable[Parameter], **hyper: Number) -> None:
         self.parameters = list(parameters)
-        self.lr = _at_least_zero("lr", lr)
-        self.momentum = _at_least_zero("momentum", momentum)
+        name = type(self).__name__
+        for key, number in hyper.items():
+            setattr(self, key, number if callable(number) else _at_least_zero(key, number))
         for parameter in self.parameters:
             if not isinstance(parameter, Parameter):
                 raise DTypeError(
-                    f"SGD trains parameters, but got {type(parameter).__name__} {parameter!r}; "
+                    f"{name} trains parameters, but got {type(parameter).__name__} {parameter!r}; "
                     "make it with autograd.parameter(name, value)"
                 )
         if not self.parameters or len(set(self.parameters)) < len(self.parameters):
             raise LoopGradError(
-                f"SGD needs parameters, each of them once, but got {len(self.parameters)} with "
+                f"{name} needs parameters, each of them once, but got {len(self.parameters)} with "
                 f"{len(set(self.parameters))} different ones; pass module.parameters()"
             )
-        self.state = [self.init(parameter) for parameter in self.parameters]
+        self.state: list[State] = [self.init(parameter) for parameter in self.parameters]
+        """The state of each parameter, in their order: arrays."""
+        self.steps = 0
+        """How many updates there have been."""
 
     def init(self, parameter: Any) -> State:
-        """Return the state before the first update: the velocity, if there is momentum."""
-        return (np.zeros(parameter.shape, parameter.dtype),) if self.momentum else ()
+        """Return the state of a parameter before the first update: arrays of any shape."""
+        return ()
 
-    def update(self, parameter: Any, gradient: Any, state: State) -> tuple[Any, State]:
-        """Return the new parameter and the new state."""
-        if not state:
-            return parameter - self.lr * gradient, ()
-        velocity = self.momentum * state[0] + gradient
-        return parameter - self.lr * velocity, (velocity,)
+    def scalars(self, step: Any, *args: Any, **hyper: Any) -> dict[str, Any]:
+        """Return the numbers `update` takes, from those in `hyper` and the number of this update.
+
+        All are float64 scalars; the first update is number 1. `update` is given them in the dtype
+        of its parameter.
+        """
+        return hyper
+
+    def update(
+        self, parameter: Any, gradient: Any, state: State, *args: Any, **scalars: Any
+    ) -> tuple[Any, State]:
+        """Return the new parameter and the new state; `scalars` come as keyword arguments."""
+        raise LoopGradError(
+            f"{type(self).__name__} has no update; write one that returns the new parameter and "
+            "state, in ops"
+        )
+
+    def numbers(self, steps: int) -> dict[str, float]:
+        """Return the numbers in `hyper` as they are after `steps` updates."""
+        found = {}
+        for name in self.hyper:
+            number = getattr(self, name)
+            found[name] = _at_least_zero(name, number(steps) if callable(number) else number)
+        return found
+
+    def updated(
+        self,
+        parameters: Sequence[Any],
+        gradients: Sequence[Any],
+        states: Sequence[State],
+        step: Any,
+        hyper: Mapping[str, Any],
+    ) -> list[tuple[Any, State]]:
+        """Return the new value and state of each parameter: arrays, or nodes if these are nodes.
+
+        `step` (1 for the first update) and the values of `hyper` are float64 scalars.
+        """
+        scalars = self.scalars(step, **hyper)
+        cast: dict[Any, dict[str, Any]] = {}
+        results = []
+        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+            dtype = parameter.dtype
+            if dtype not in cast:
+                cast[dtype] = {name: _in(dtype, number) for name, number in scalars.items()}
+            result, after = self.update(parameter, gradient, state, **cast[dtype])
+            self._check_kept("a parameter", parameter, result)
+            if len(after) != len(state):
+                raise LoopGradError(
+                    f"the update of {type(self).__name__} must return a state of {len(state)} "
+                    f"parts, as its init does, but returned {len(after)}"
+                )
+            for x, y in zip(state, after, strict=True):
+                self._check_kept("a state", x, y)
+            results.append((result, after))
+        return results
+
+    def _check_kept(self, what: str, before: Any, after: Any) -> None:
+        if before.shape != after.shape or before.dtype != after.dtype:
+            raise ShapeError(
+                f"the update of {type(self).__name__} made {Spec(after.shape, after.dtype)} of "
+                f"{what} that was {Spec(before.shape, before.dtype)}; it must keep shape and dtype"
+            )
 
     def step(self, gradients: Sequence[Array] | None = None) -> None:
         """Update every parameter by its `.grad`, or by the one of `gradients` in its place.
@@ -66,22 +136,45 @@ class SGD:
                 f"step needs one gradient a parameter: {len(self.parameters)} expected, "
                 f"{len(gradients)} came"
             )
-        updated = []
-        for parameter, gradient, state in zip(self.parameters, given, self.state, strict=True):
-            if gradient is None:
-                updated.append((parameter._value, state))
-                continue
-            if gradient.shape != parameter.shape:
+        for parameter, gradient in zip(self.parameters, given, strict=True):
+            if gradient is not None and gradient.shape != parameter.shape:
                 raise ShapeError(
                     f"the gradient of parameter '{parameter.name}' must be of shape "
                     f"{parameter.shape}, but is {gradient.shape}"
                 )
-            updated.append(self.update(parameter.value, gradient, state))
-        # Nothing is replaced before everything is computed: an error leaves the model as it was.
-        for i, (value, state) in enumerate(updated):
-            if given[i] is not None:
-                self.parameters[i].value = value
-                self.state[i] = state
+        chosen = [i for i, gradient in enumerate(given) if gradient is not None]
+        hyper = {name: np.array(x) for name, x in self.numbers(self.steps).items()}
+        with ag.no_grad():
+            results = self.updated(
+                [self.parameters[i].value for i in chosen],
+                [given[i] for i in chosen],
+                [self.state[i] for i in chosen],
+                np.array(self.steps + 1.0),
+                hyper,
+            )
+        self.replace(chosen, [x for x, _ in results], [state for _, state in results], 1)
+
+    def replace(
+        self,
+        numbers: Sequence[int],
+        values: Sequence[Any],
+        states: Sequence[State],
+        steps: int,
+    ) -> None:
+        """Give the parameters of these numbers new values and states, after so many more updates.
+
+        All of it happens in one call into C, in which no signal is handled and no other thread
+        runs: Ctrl-C leaves the model before a step or after it, and nobody sees half of one.
+        """
+        every = list(self.state)
+        changes: list[tuple[Any, str, Any]] = []
+        serial = _next_serial()
+        for i, value, state in zip(numbers, values, states, strict=True):
+            every[i] = tuple([_own(x) for x in state])
+            changes.append((self.parameters[i], "_value", _own(value)))
+            changes.append((self.parameters[i], "assigned", serial))
+        changes += [(self, "state", every), (self, "steps", self.steps + steps)]
+        deque(map(setattr, *zip(*changes, strict=True)), maxlen=0)
 
     def zero_grad(self) -> None:
         """Forget the gradients that `backward()` has accumulated."""
@@ -89,7 +182,107 @@ class SGD:
             parameter.grad = None
 
 
-def _at_least_zero(name: str, value: float) -> float:
-    if not value >= 0 or value == float("inf"):
+class SGD(Optimizer):
+    """Stochastic gradient descent with (heavy-ball) momentum, as in torch.
+
+    velocity = momentum * velocity + gradient
+    parameter = parameter - lr * velocity
+    """
+
+    hyper = ("lr", "momentum")
+    state_names = ("velocity",)
+    momentum: Number
+
+    def __init__(self, parameters: Iterable[Parameter], lr: Number, momentum: Number = 0.0) -> None:
+        super().__init__(parameters, lr=lr, momentum=momentum)
+
+    def init(self, parameter: Any) -> State:
+        """Return the velocity before the first update, zero, if there is momentum."""
+        return (np.zeros(parameter.shape, parameter.dtype),) if self.momentum else ()
+
+    def update(
+        self, parameter: Any, gradient: Any, state: State, lr: Any, momentum: Any
+    ) -> tuple[Any, State]:
+        if not state:
+            return parameter - lr * gradient, ()
+        velocity = momentum * state[0] + gradient
+        return parameter - lr * velocity, (velocity,)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980), `eps` outside the root, as in torch.
+
+    mean = beta1 * mean + (1 - beta1) * gradient
+    square = beta2 * square + (1 - beta2) * gradient^2
+    parameter = parameter - lr * (mean / (1 - beta1^t)) / (sqrt(square / (1 - beta2^t)) + eps)
+    """
+
+    hyper = ("lr", "beta1", "beta2", "eps")
+    state_names = ("mean", "square")
+    beta1: Number
+    beta2: Number
+    eps: Number
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: Number = 1e-3,
+        betas: tuple[Number, Number] = (0.9, 0.999),
+        eps: Number = 1e-8,
+    ) -> None:
+        super().__init__(parameters, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps)
+        for name in ("beta1", "beta2"):
+            beta = getattr(self, name)
+            if not callable(beta) and beta >= 1:
+                raise LoopGradError(f"{name} of Adam must be a number below 1, but is {beta!r}")
+
+    def init(self, parameter: Any) -> State:
+        zeros = np.zeros(parameter.shape, parameter.dtype)
+        return zeros, zeros
+
+    def scalars(self, step: Any, lr: Any, beta1: Any, beta2: Any, eps: Any) -> dict[str, Any]:
+        """Return the rate and the root with both corrections for the start from zero."""
+        return {
+            "rate": lr / (1 - beta1**step),
+            "root": ag.sqrt(1 - beta2**step),
+            "beta1": beta1,
+            "new1": 1 - beta1,
+            "beta2": beta2,
+            "new2": 1 - beta2,
+            "eps": eps,
+        }
+
+    def update(
+        self,
+        parameter: Any,
+        gradient: Any,
+        state: State,
+        rate: Any,
+        root: Any,
+        beta1: Any,
+        new1: Any,
+        beta2: Any,
+        new2: Any,
+        eps: Any,
+    ) -> tuple[Any, State]:
+        mean = beta1 * state[0] + new1 * gradient
+        square = beta2 * state[1] + new2 * ag.square(gradient)
+        scale = ag.sqrt(square) / root + eps
+        return parameter - rate * mean / scale, (mean, square)
+
+
+def _in(dtype: Any, number: Any) -> Any:
+    """Return a scalar array or node in another dtype."""
+    return number if number.dtype == dtype else ag.astype(number, dtype=dtype.name)
+
+
+def _own(value: Any) -> Array:
+    """Return `value` as an array that is no part of another: it may be kept for long."""
+    array = np.asarray(value)
+    return array if array.base is None else array.copy()
+
+
+def _at_least_zero(name: str, value: Any) -> float:
+    if not isinstance(value, (int, float, np.generic)) or not 0 <= value < float("inf"):
         raise LoopGradError(f"{name} must be a number >= 0, but is {value!r}")
-    return value
+    return float(value)

@@ -140,7 +140,7 @@ def test_sgd_leaves_parameters_without_a_gradient_alone():
 def test_the_update_rule_can_be_drawn():
     optimizer = nn.SGD([ag.parameter("p", [1.0])], lr=0.1, momentum=0.9)
     p, g, v = (ag.input(name, (2,)) for name in "pgv")
-    new, (velocity,) = optimizer.update(p, g, (v,))
+    new, (velocity,) = optimizer.update(p, g, (v,), lr=0.1, momentum=0.9)
     graph = ag.Graph([p, g, v], {"p": new, "v": velocity})
     results = graph.run(p=[1.0, 2.0], g=[1.0, 1.0], v=[0.0, 10.0])
     np.testing.assert_allclose(results["v"], [1.0, 10.0])
