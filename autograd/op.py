@@ -90,6 +90,8 @@ class Op:
     """False for an op that runs code of the user's, which no graph file can hold."""
     free: ClassVar[bool] = False
     """True for an op that only looks at its input in another way (NumPy's views)."""
+    shape_only: ClassVar[bool] = False
+    """True for an op that reads the shapes of its inputs, and no element."""
     weight: int = 1
     """How many flops one element of the result takes, for ops without a `flops` of their own."""
     node_type: ClassVar[type[Node]] = Node
@@ -192,6 +194,13 @@ class Op:
         The result is a list of (name, spec); outputs that are there anyway are left out.
         """
         return []
+
+    def lower(self, level: Any, node: Node) -> Any:
+        """Write instructions for a node with bodies into a level of a plan (`execute/lower.py`).
+
+        Returns where its outputs are, or, in words, why the reference executor has to run it.
+        """
+        return "its op has no rule for plans"
 
     def working(
         self, inputs: Sequence[Spec], outputs: Sequence[Spec], attrs: dict[str, Any]

@@ -154,6 +154,11 @@ class Loop(Op):
 
         return saved_by(attrs, needs, given)
 
+    def lower(self, level: Any, node: Node) -> Any:
+        from loops.lower import lower_loop
+
+        return lower_loop(level, node)
+
     def working(
         self, inputs: Sequence[Spec], outputs: Sequence[Spec], attrs: dict[str, Any]
     ) -> Task:

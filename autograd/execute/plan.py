@@ -71,5 +71,13 @@ def _reference(graph: Graph, reason: str) -> Plan:
     return Plan(graph, "reference", reason, str(graph), lambda values: execute(graph, values))
 
 
-MAKERS: dict[str, Callable[[Graph, str], Plan]] = {"reference": _reference}
-"""What makes the plans of each backend, from a graph and the reason it was chosen for."""
+def _numpy(graph: Graph, reason: str) -> Plan:
+    from autograd.execute.numpy_plan import NumpyProgram
+    from autograd.rewrite.pipeline import optimized
+
+    program = NumpyProgram(optimized(graph)[0])
+    return Plan(graph, "numpy", reason, program.source, program.execute)
+
+
+MAKERS: dict[str, Callable[[Graph, str], Plan]] = {"reference": _reference, "numpy": _numpy}
+"""What makes the plans of each backend, the fastest first, from a graph and why it was chosen."""

@@ -110,7 +110,7 @@ class Program:
                 for a in dead:
                     env[a] = None
         except Exception as error:
-            _note(error, node)
+            note(error, node)
             raise
         return [env[slot] for slot in self.outputs]
 
@@ -208,7 +208,7 @@ def steps(
             try:
                 result = forward(*inputs)
             except Exception as error:
-                _note(error, node, path + graph.names[node])
+                note(error, node, path + graph.names[node])
                 raise
         env[slot] = result
         if watcher is not None:
@@ -222,9 +222,9 @@ def _array(value: Any) -> Array:
     return np.asarray(value)
 
 
-def _note(error: Exception, node: Any, name: str | None = None) -> None:
+def note(error: Exception, node: Any, name: str | None = None) -> None:
     """Say in which node an error arose, once."""
     where = f" '{name}'" if name else ""
     refuse(error, f"node{where} {describe(node)}")
     if not getattr(error, "__notes__", None):
-        error.add_note(f"while computing node{where} {describe(node)}")
+        error.addnote(f"while computing node{where} {describe(node)}")
