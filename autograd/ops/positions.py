@@ -16,6 +16,7 @@ class Positions(Op):
     """0, 1, ..., n - 1 along `axis` of x, which has n elements there. Only its length is read."""
 
     weight = 0
+    shape_only = True
     vjps = (None,)
 
     def forward(self, x: Array, *, axis: int) -> Array:

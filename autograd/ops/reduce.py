@@ -116,6 +116,7 @@ class Count(Op):
     """How many elements lie along axes, in the dtype of a mean over them; for `var` and `std`."""
 
     weight = 0
+    shape_only = True
     vjps = (None,)
 
     def forward(self, x: Array, *, axis: Axes) -> Array:

@@ -13,7 +13,11 @@ from autograd.rewrite.nodes import neutral
 PASSES: dict[str, Pass] = {}
 """Every pass by name. `loops` adds its own when it is imported."""
 
-ORDER: tuple[str, ...] = ()
+ORDER: tuple[str, ...] = (
+    *("fold", "algebra", "powers", "views", "cse"),
+    *("views", "cse", "chain"),
+    "fuse",
+)
 
 
 def register(each: Pass) -> Pass:
