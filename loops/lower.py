@@ -90,22 +90,22 @@ class LoopLayout:
         after = self.next[i]
         if self.until or self.counted or self.steps is None or not self.inner.placeable(after):
             return None
-        same = [j for j, x in enumerate(self.collected) if x is after]
-        if not same or after in self.wanted or same[0] in histories:
+        stacked = [j for j, x in enumerate(self.collected) if x is after and j not in histories]
+        before = [j for j, x in enumerate(self.collected) if x is port]
+        if after in self.wanted or not (stacked or before):
             return None
         steps, spec = self.steps, port.spec
         rows = self.level.allocate(Spec((steps + 1, *spec.shape), spec.dtype))
         first, last = (steps, 0) if self.reverse else (0, steps)
-        before = rows.rows(self.loop, int(self.reverse))
-        self.wanted[after] = rows.rows(self.loop, int(not self.reverse))
+        early, late = rows.between(0, steps), rows.between(1, steps + 1)
+        entering, leaving = (late, early) if self.reverse else (early, late)
+        self.inner.refs[port] = entering.rows(self.loop)
+        self.wanted[after] = leaving.rows(self.loop)
         self.targets.append(self.wanted[after])
-        self.inner.refs[port] = before
-        stacked = rows.between(0, steps) if self.reverse else rows.between(1, steps + 1)
-        shifted = rows.between(1, steps + 1) if self.reverse else rows.between(0, steps)
-        histories[same[0]] = stacked
+        histories.update({j: entering for j in before} | {j: leaving for j in stacked[:1]})
         self.level.copy(_row(rows, first), self.inits[i], "the initial value")
         lag = -1 if self.reverse else 1
-        self.level.lowering.shifts[stacked] = (lag, self.inits[i], shifted)
+        self.level.lowering.shifts[leaving] = (lag, self.inits[i], entering)
         return _row(rows, last)
 
     def _place(self, i: int, port: Node) -> Ref:
