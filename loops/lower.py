@@ -95,7 +95,7 @@ class LoopLayout:
         if after in self.wanted or not (stacked or before):
             return None
         steps, spec = self.steps, port.spec
-        rows = self.level.allocate(Spec((steps + 1, *spec.shape), spec.dtype))
+        rows = self.level.allocate(Spec((steps + 1, *spec.shape), spec.dtype), "history")
         first, last = (steps, 0) if self.reverse else (0, steps)
         early, late = rows.between(0, steps), rows.between(1, steps + 1)
         entering, leaving = (late, early) if self.reverse else (early, late)
@@ -110,7 +110,7 @@ class LoopLayout:
 
     def _place(self, i: int, port: Node) -> Ref:
         """Give state `i` one place, and have its next value written there if that is safe."""
-        place = self.level.allocate(port.spec)
+        place = self.level.allocate(port.spec, "state")
         self.level.copy(place, self.inits[i], "the initial value")
         self.inner.refs[port] = place
         self.targets.append(place)
@@ -179,7 +179,7 @@ class LoopLayout:
         if len(moves) > 1:  # states that change places: read all before any is written
             for k, (target, source) in enumerate(moves):
                 if source.buffer in overwritten:
-                    held = self.inner.allocate(source.spec)
+                    held = self.inner.allocate(source.spec, "held")
                     self.inner.copy(held, source, "states change places")
                     moves[k] = target, held
         for target, source in moves:

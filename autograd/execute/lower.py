@@ -14,7 +14,7 @@ from typing import Any
 from autograd.execute.refs import VIEWS, Ref, reshaped, view, whole
 from autograd.execute.storage import Need, arranged
 from autograd.graph import Graph
-from autograd.node import Node
+from autograd.node import OPS, Node
 from autograd.spec import UNKNOWN, Spec
 
 MAX_NEST = 10
@@ -48,6 +48,8 @@ class Buffer:
     node: Node | None
     depth: int
     """How many loops are around the place where it was made: within the next one it lives on."""
+    hint: str
+    """What it is called in source, before its number: the op that fills it, or `state`, `stack`."""
     events: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     """(position, loops around it) of each instruction that reads or writes it."""
     at: int = 0
@@ -135,10 +137,15 @@ class Lowering:
         self.workspace = self._arrange()
 
     def buffer(
-        self, spec: Spec, kind: str = "work", node: Node | None = None, depth: int = 0
+        self,
+        spec: Spec,
+        kind: str = "work",
+        node: Node | None = None,
+        depth: int = 0,
+        hint: str = "",
     ) -> Ref:
         """Return a reference to a new buffer for an array of this spec."""
-        self.buffers.append(Buffer(kind, spec.size, spec, node, depth))
+        self.buffers.append(Buffer(kind, spec.size, spec, node, depth, hint or kind))
         return whole(len(self.buffers) - 1, spec)
 
     def leaf(self, node: Node) -> Ref:
@@ -258,7 +265,7 @@ class Level:
         for x in node.inputs:
             if self.placeable(x) and x not in self.wanted and x.dtype == node.dtype:
                 if total is None:
-                    total = self.wanted[node] = self.allocate(node.spec)
+                    total = self.wanted[node] = self.allocate(node.spec, "concat")
                 self.wanted[x] = total.part(axis, start, x.shape[axis])
             start += x.shape[axis]
 
@@ -315,18 +322,18 @@ class Level:
     def destinations(self, node: Node) -> tuple[Ref, ...]:
         """Return where the outputs of `node` are to be written."""
         if not node.op.multiple:
-            return (self.wanted.get(node) or self.allocate(node.spec),)
+            return (self.wanted.get(node) or self.allocate(node.spec, hint_of(node)),)
         return tuple([self.destination(node, i) for i in range(len(specs_of(node)))])
 
     def destination(self, node: Node, index: int) -> Ref:
         """Return where output `index` of a node with several outputs is to be written."""
         item = self.items.get((node, index))
         place = None if item is None else self.wanted.get(item)
-        return place or self.allocate(specs_of(node)[index])
+        return place or self.allocate(specs_of(node)[index], hint_of(node))
 
-    def allocate(self, spec: Spec) -> Ref:
+    def allocate(self, spec: Spec, hint: str) -> Ref:
         """Return a reference to new memory that lives while this level runs once."""
-        return self.lowering.buffer(spec, depth=len(self.loops))
+        return self.lowering.buffer(spec, depth=len(self.loops), hint=hint)
 
     def copy(self, out: Ref, source: Ref, why: str) -> None:
         """Emit a copy, unless both are the same place."""
@@ -348,6 +355,11 @@ class Level:
 def known(node: Node) -> bool:
     """Whether the sizes of a node's outputs are known before it runs."""
     return all([UNKNOWN not in spec.shape for spec in specs_of(node)])
+
+
+def hint_of(node: Node) -> str:
+    """Return what source may call a node's value: the op, if it is one of the library's."""
+    return node.op.name if OPS.get(node.op.name) is node.op else "own"
 
 
 def specs_of(node: Node) -> tuple[Spec, ...]:

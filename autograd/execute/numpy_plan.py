@@ -63,7 +63,8 @@ class Printer:
         self.lines: list[tuple[str, Compute | Call | None]] = []
         """Each line, and what it is part of."""
         self.current: Compute | Call | None = None
-        self.variables = 0
+        self.taken: dict[str, int] = {}
+        """How many views of a buffer have been named."""
         self.scratches: dict[tuple[Spec, int], str] = {}
         self.in_use: dict[Spec, int] = {}
 
@@ -118,7 +119,7 @@ class Printer:
         number = self.in_use.get(spec, 0)
         self.in_use[spec] = number + 1
         if (spec, number) not in self.scratches:
-            name = f"s{len(self.scratches) + 1}"
+            name = f"scratch_{len(self.scratches) + 1}"
             self.namespace[name] = np.empty(spec.shape, spec.dtype)
             self.scratches[spec, number] = name
         return self.scratches[spec, number]
@@ -126,14 +127,21 @@ class Printer:
     def name(self, place: Place) -> str:
         """Return the name of the array at `place`, as the code being written may use it."""
         if isinstance(place, Var):
-            return f"n{place.number}"
-        if not place.steps:
-            known = self.names.get(place)
-            if known is None:
-                known = self.names[place] = f"a{len(self.names) + 1}"
-                self.namespace[known] = self.array(place)
-            return known
-        return self._moving(place)
+            return f"value_{place.number}"
+        if place.steps:
+            return self._moving(place)
+        known = self.names.get(place)
+        if known is None:
+            known = self.names[place] = self._fresh(place)
+            self.namespace[known] = self.array(place)
+        return known
+
+    def _fresh(self, ref: Ref, ending: str = "") -> str:
+        """Return a new name for an array in a buffer: what fills it, its number, which view."""
+        buffer = self.lowering.buffers[ref.buffer]
+        name = f"{buffer.hint}_{ref.buffer}{ending}"
+        count = self.taken[name] = self.taken.get(name, 0) + 1
+        return name if count == 1 else f"{name}_{count}"
 
     def _moving(self, ref: Ref) -> str:
         """Return the variable that a loop around has for `ref`; each loop peels off one axis."""
@@ -144,8 +152,7 @@ class Printer:
             steps = frame.instruction.length or 0
             spec = Spec((steps, *ref.shape), ref.dtype)
             rows = Ref(ref.buffer, spec, ref.offset, (stride, *ref.strides), ref.steps[:-1])
-            self.variables += 1
-            frame.variables[ref] = (f"v{self.variables}", rows)
+            frame.variables[ref] = (self._fresh(ref, "_t"), rows)
         return frame.variables[ref][0]
 
     # Lines.
@@ -250,8 +257,7 @@ class Printer:
             self.line(f"    raise {error}()")
 
     def _about(self, instruction: Repeat) -> str:
-        way = ", the last step first" if instruction.reverse else ""
-        return f"loop {instruction.path}{way}"
+        return f"loop {instruction.path}" + (" the last step first" if instruction.reverse else "")
 
     def _header(self, frame: Frame) -> tuple[str, str]:
         """Return the variables of a loop, and what it goes over."""
@@ -294,7 +300,7 @@ class Printer:
             return f"{self.constant(Cells, 'Cells')}({name})" if rows.spec.ndim == 1 else name
         key = ("rows", rows)
         if key not in self.names:
-            self.names[key] = name = f"r{len(self.names) + 1}"
+            self.names[key] = name = self._fresh(rows, "_rows")
             array = self.array(rows)
             cells: Any = Cells(array) if array.ndim == 1 else array
             self.namespace[name] = list(cells) if len(array) <= LISTED else cells

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from autograd.node import Node
-from autograd.ops.index import decoded
+from autograd.ops.keys import decoded
 from autograd.spec import Array, Spec
 
 VIEWS = frozenset(
