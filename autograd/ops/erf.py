@@ -14,12 +14,12 @@ from autograd.ops.piecewise import clip
 from autograd.spec import Array
 
 # |x| < 1/2: the Taylor series of erf(x) / x in x*x; the next term is below 1e-17.
-_SERIES = [2 / sqrt(pi) * (-1) ** n / (factorial(n) * (2 * n + 1)) for n in range(13)]
+SERIES = [2 / sqrt(pi) * (-1) ** n / (factorial(n) * (2 * n + 1)) for n in range(13)]
 
 # x >= 1/2: erfc(x) = w exp(-x*x) P(u), where w = 1 / (x + 3), and u = (434 w - 69) / 55 runs from
 # 1 at x = 1/2 to -1 at x = 28, where erfc is below the smallest float. P is the Chebyshev
 # interpolant of degree 23, computed with 60 digits and written as a polynomial; it is within 1e-16.
-_TAIL = [
+TAIL = [
     *(1.0345210668277636, 0.6318110831484361, 0.3172963900417516, 0.1270514582238227),
     *(0.03787874633124942, 0.00687024350359344, -5.1883185160557945e-05, -0.0004132329422507065),
     *(-7.28936125550019e-05, 1.9035447517940718e-05, 7.778157447360355e-06),
@@ -40,7 +40,7 @@ def _polynomial(coefficients: list[float], x: Array) -> Array:
 
 def _near(x: Array) -> Array:
     """Return erf(x) for |x| <= 1/2."""
-    near: Array = x * _polynomial(_SERIES, np.square(x))
+    near: Array = x * _polynomial(SERIES, np.square(x))
     return near
 
 
@@ -51,7 +51,7 @@ def _far(x: Array) -> Array:
     # The square is rounded, which exp would magnify: split x so that one part's square is exact.
     coarse = np.floor(16.0 * x) / 16.0
     decay = np.exp(-coarse * coarse) * np.exp((coarse - x) * (coarse + x))
-    far: Array = w * _polynomial(_TAIL, (434.0 * w - 69.0) / 55.0) * decay
+    far: Array = w * _polynomial(TAIL, (434.0 * w - 69.0) / 55.0) * decay
     return far
 
 

@@ -382,9 +382,7 @@ class Function:
             type, f"insertelement {type.name} poison, {value.type.name} {value.text}, i64 0"
         )
         zeros = f"<{lanes} x i32> zeroinitializer"
-        return self.emit(
-            type, f"shufflevector {type.name} {one.text}, {type.name} poison, {zeros}"
-        )
+        return self.emit(type, f"shufflevector {type.name} {one.text}, {type.name} poison, {zeros}")
 
     def lane(self, value: Value, index: int) -> Value:
         """Return one lane."""
@@ -440,9 +438,7 @@ class Function:
         self._lines.append(f"  br i1 {more.text}, label %{body}, label %{after}")
         self._start(body)
         yield i
-        following = self.emit(
-            i.type, f"add nsw {i.type.name} {i.text}, {step.text}"
-        )
+        following = self.emit(i.type, f"add nsw {i.type.name} {i.text}, {step.text}")
         self._lines.append(f"  br label %{head}")
         self._lines[phi_at] = (
             f"  {i.text} = phi {i.type.name} [ {start.text}, %{before} ], "
@@ -468,7 +464,9 @@ class Function:
 
     def give(self, value: Value | None = None) -> None:
         """Return from the function."""
-        self._lines.append("  ret void" if value is None else f"  ret {value.type.name} {value.text}")
+        self._lines.append(
+            "  ret void" if value is None else f"  ret {value.type.name} {value.text}"
+        )
 
 
 class Module:
