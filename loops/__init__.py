@@ -4,6 +4,7 @@ from loops._installation import refuse_foreign_autograd
 
 refuse_foreign_autograd()
 
+import loops.rewrite  # noqa: F401 - it registers passes
 from loops.branch import BranchNode, cond, switch
 from loops.carried import CarriedState
 from loops.combine import Layer, bidirectional, chained, over_layers, over_time, stacked

@@ -15,6 +15,9 @@ PASSES: dict[str, Pass] = {}
 
 ORDER: tuple[str, ...] = (
     *("fold", "algebra", "powers", "views", "cse"),
+    *("merge_loops", "merge_states", "trim_ports", "cse"),
+    "invariants",
+    *("history", "trim_ports"),
     *("views", "cse", "chain"),
     "fuse",
 )
