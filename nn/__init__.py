@@ -15,6 +15,7 @@ from nn.losses import (
 from nn.module import Module
 from nn.optim import SGD, Adam, Optimizer
 from nn.recurrent import RNN, RNNCell
+from nn.train import TrainingStep
 
 __all__ = [
     "RNN",
@@ -24,6 +25,7 @@ __all__ = [
     "Module",
     "Optimizer",
     "RNNCell",
+    "TrainingStep",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "half_squared_error",

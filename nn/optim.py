@@ -167,14 +167,15 @@ class Optimizer:
         runs: Ctrl-C leaves the model before a step or after it, and nobody sees half of one.
         """
         every = list(self.state)
-        changes: list[tuple[Any, str, Any]] = []
-        serial = _next_serial()
-        for i, value, state in zip(numbers, values, states, strict=True):
+        for i, state in zip(numbers, states, strict=True):
             every[i] = tuple([_own(x) for x in state])
-            changes.append((self.parameters[i], "_value", _own(value)))
-            changes.append((self.parameters[i], "assigned", serial))
-        changes += [(self, "state", every), (self, "steps", self.steps + steps)]
-        deque(map(setattr, *zip(*changes, strict=True)), maxlen=0)
+        parameters = [self.parameters[i] for i in numbers]
+        count = len(parameters)
+        targets = [*parameters, *parameters, self, self]
+        names = [*["_value"] * count, *["assigned"] * count, "state", "steps"]
+        serial = _next_serial()
+        new = [*map(_own, values), *[serial] * count, every, self.steps + steps]
+        deque(map(setattr, targets, names, new), maxlen=0)
 
     def zero_grad(self) -> None:
         """Forget the gradients that `backward()` has accumulated."""
@@ -283,6 +284,10 @@ def _own(value: Any) -> Array:
 
 
 def _at_least_zero(name: str, value: Any) -> float:
-    if not isinstance(value, (int, float, np.generic)) or not 0 <= value < float("inf"):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < float("inf"):
         raise LoopGradError(f"{name} must be a number >= 0, but is {value!r}")
-    return float(value)
+    return number

@@ -1,0 +1,44 @@
+"""A dict that keeps what was used last: how caches stay bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from threading import Lock
+from typing import Any
+
+
+class Recent:
+    """At most `most` entries; the one that was not used for longest goes first.
+
+    Threads may share it. What one thread drops stays whole for another that holds it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._entries: dict[Hashable, Any] = {}
+        self._lock = Lock()
+
+    def get(self, key: Hashable) -> Any:
+        """Return what is kept for `key`, or None."""
+        with self._lock:
+            found = self._entries.pop(key, None)
+            if found is not None:
+                self._entries[key] = found  # a dict is in order: last used, last
+            return found
+
+    def put(self, key: Hashable, value: Any) -> Any:
+        """Keep `value` (not None) for `key`, and return it; or what is kept for it already."""
+        with self._lock:
+            known = self._entries.pop(key, value)
+            if len(self._entries) >= self.most:
+                del self._entries[next(iter(self._entries))]
+            self._entries[key] = known
+            return known
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
