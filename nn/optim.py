@@ -166,15 +166,18 @@ class Optimizer:
         All of it happens in one call into C, in which no signal is handled and no other thread
         runs: Ctrl-C leaves the model before a step or after it, and nobody sees half of one.
         """
-        every = list(self.state)
-        for i, state in zip(numbers, states, strict=True):
-            every[i] = tuple([_own(x) for x in state])
+        every = self.state
+        if any(states):
+            every = list(every)
+            for i, state in zip(numbers, states, strict=True):
+                every[i] = tuple([_own(x) for x in state])
         parameters = [self.parameters[i] for i in numbers]
         count = len(parameters)
         targets = [*parameters, *parameters, self, self]
-        names = [*["_value"] * count, *["assigned"] * count, "state", "steps"]
-        serial = _next_serial()
-        new = [*map(_own, values), *[serial] * count, every, self.steps + steps]
+        names = ["_value"] * count + ["assigned"] * count + ["state", "steps"]
+        new = [_own(x) for x in values]
+        new += [_next_serial()] * count
+        new += [every, self.steps + steps]
         deque(map(setattr, targets, names, new), maxlen=0)
 
     def zero_grad(self) -> None:
@@ -279,8 +282,9 @@ def _in(dtype: Any, number: Any) -> Any:
 
 def _own(value: Any) -> Array:
     """Return `value` as an array that is no part of another: it may be kept for long."""
-    array = np.asarray(value)
-    return array if array.base is None else array.copy()
+    if type(value) is np.ndarray and value.base is None:
+        return value
+    return np.array(value)
 
 
 def _at_least_zero(name: str, value: Any) -> float:

@@ -313,10 +313,10 @@ class Drawn:
 
     def replace(self, results: Sequence[Array], steps: int) -> None:
         """Give parameters and optimizer what `steps` updates made of them, all at once."""
-        states: list[State] = []
         start = len(self.trained)
         values = results[:start]
-        for count in self.parts:
+        states: list[State] = []
+        for count in self.parts if self.width > start else ():
             states.append(tuple(results[start : start + count]))
             start += count
         self.optimizer.replace(self.trained, values, states, steps)
