@@ -429,6 +429,19 @@ class Graph:
 
         return unrolled(self, depth, factor)
 
+    def optimize(
+        self, *, off: Collection[str] = (), explain: bool = False, target: str = "numpy"
+    ) -> Any:
+        """Return a graph of the same inputs, outputs and results that runs faster.
+
+        It is an ordinary graph, drawn for its sizes. `off` names passes to leave out. With
+        `explain`, return an object that prints what was done, and has it: `graph`, `moves`,
+        `before` and `after`. `target` is what is to run it: "numpy" or "native". docs/passes.md.
+        """
+        from autograd.rewrite.report import optimize
+
+        return optimize(self, off, explain, target)
+
     def grad(
         self,
         of: str | None = None,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autograd.graph import Graph
 from autograd.node import Node
+from autograd.op import Op
 from autograd.spec import Spec
+from autograd.trampoline import Task, trampoline
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,31 @@ def op_cost(node: Node, inputs: list[Spec], output: Spec | tuple[Spec, ...]) -> 
     outputs = output if isinstance(output, tuple) else (output,)
     moved = sum([spec.nbytes for spec in (*inputs, *outputs)])
     return Cost(op.flops(inputs, output, node.attrs), moved, 1)
+
+
+def graph_cost(graph: Graph) -> Cost:
+    """Return the cost of one run of `graph`: bodies as often as they run at most.
+
+    Of the bodies of a branch, that of the most flops and bytes counts.
+    """
+    cost: Cost = trampoline(_graph_cost(graph, {}))
+    return cost
+
+
+def _graph_cost(graph: Graph, known: dict[Graph, Cost]) -> Task:
+    if graph in known:
+        return known[graph]
+    total = Cost()
+    for node in graph.nodes:
+        if not node.bodies or type(node.op).flops is not Op.flops:  # it is computed as one op
+            total += cost_of(node)
+            continue
+        inside = []
+        for body in node.bodies:
+            inside.append((yield _graph_cost(body, known)))
+        trips = node.op.trips([x.spec for x in node.inputs], node.attrs)
+        if trips.one_of:
+            inside = [max(inside, key=lambda cost: (cost.flops, cost.bytes))]
+        total += sum(inside, start=Cost()) * (trips.count or 1)
+    known[graph] = total
+    return total

@@ -16,7 +16,7 @@ PASSES: dict[str, Pass] = {}
 ORDER: tuple[str, ...] = (
     *("fold", "algebra", "powers", "views", "cse"),
     *("merge_loops", "merge_states", "trim_ports", "cse"),
-    "invariants",
+    *("invariants", "regroup", "batch", "push_out", "contract"),
     *("history", "trim_ports"),
     *("views", "cse", "chain"),
     "fuse",
@@ -34,8 +34,11 @@ def optimized(
 ) -> tuple[Graph, Context]:
     """Return `graph` after all passes but those `off`, and what they did."""
     for name in off:
-        if name not in ORDER:
-            raise GraphError(f"there is no pass '{name}'; the passes are {', '.join(ORDER)}")
+        if name not in PASSES:
+            known = ", ".join(dict.fromkeys([each for each in ORDER if each in PASSES]))
+            raise GraphError(
+                f"there is no pass {name!r} to leave out; the passes, in order, are {known}"
+            )
     context = Context(machine)
     passes = [PASSES[name] for name in ORDER if name in PASSES and name not in off]
     return run_passes(neutral(graph), passes, context), context
