@@ -1,5 +1,25 @@
 """Passes over loops, one a file. What runs when is said in `autograd/rewrite/pipeline.py`."""
 
-from loops.rewrite import history, invariants, merge_loops, merge_states, trim_ports
+from loops.rewrite import (
+    batch,
+    contract,
+    history,
+    invariants,
+    merge_loops,
+    merge_states,
+    push_out,
+    regroup,
+    trim_ports,
+)
 
-__all__ = ["history", "invariants", "merge_loops", "merge_states", "trim_ports"]
+__all__ = [
+    "batch",
+    "contract",
+    "history",
+    "invariants",
+    "merge_loops",
+    "merge_states",
+    "push_out",
+    "regroup",
+    "trim_ports",
+]

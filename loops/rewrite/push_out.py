@@ -1,0 +1,164 @@
+"""Pass `push_out`: what no state depends on is computed after the loop, for all steps at once.
+
+    collect(sigmoid(h @ v))  ->  hs = collect(h) in the loop, sigmoid(hs @ v) after it
+
+Products with a matrix that all steps share always go, and what is computed from them. Other work
+goes where the calls it saves outweigh reading and writing values of all steps. What is stacked
+instead is chosen so that few bytes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autograd.graph import Graph
+from autograd.node import Node
+from autograd.rewrite.engine import Context, Pass
+from autograd.rewrite.nodes import substitute
+from autograd.rewrite.pipeline import register
+from loops.rewrite.parts import Collected, Parts, loops_in
+from loops.rewrite.steps import (
+    AllSteps,
+    Kind,
+    Prices,
+    ancestors_of,
+    has_rule,
+    is_product,
+    is_view,
+    kinds_of,
+    microseconds,
+    steps_of,
+)
+
+LAW = "no state depends on it, so it may wait until all steps have run"
+
+
+def push_out(graph: Graph, context: Context) -> Graph:
+    """Return `graph` with what no state depends on computed after its loops."""
+    replacements: dict[Node, Node] = {}
+    for node, items in loops_in(graph):
+        parts = Parts.of(node)
+        steps = steps_of(parts)
+        if steps is not None and parts.collected:
+            replacements |= _pushed(graph, parts, steps, items, context)
+    return substitute(graph, replacements)
+
+
+def _pushed(
+    graph: Graph, parts: Parts, steps: int, items: list[Node], context: Context
+) -> dict[Node, Node]:
+    kinds = kinds_of(parts)
+    prices = Prices(context.machine, kinds, steps)
+    chosen, stacks = _chosen(parts, prices)
+    _note(graph, parts, chosen, prices, context)
+    known = {x.port for x in parts.each}
+    moved = [
+        x
+        for x in parts.collected
+        if x.node in chosen or x.node in known or kinds[x.node] is Kind.SHARED
+    ]
+    if not moved:
+        return {}
+    away = {id(x) for x in moved}
+    parts.collected = [x for x in parts.collected if id(x) not in away]
+    there = {x.node for x in parts.collected}
+    parts.collected += [Collected(x.name or x.op.name, x) for x in stacks if x not in there]
+    outputs = parts.outputs()
+    outside = AllSteps(parts, steps)
+    for each in parts.collected:
+        outside.give(each.node, outputs[each])
+    for item in items:
+        index = item.attrs["index"]
+        result = parts.results[index]
+        if isinstance(result, Collected) and id(result) in away:
+            parts.results[index] = outside.stacked(result.node)
+    return parts.handed_out(items, outputs)
+
+
+def _chosen(parts: Parts, prices: Prices) -> tuple[set[Node], list[Node]]:
+    """Return the nodes to compute after the loop, and what they read of what a state reaches."""
+    kinds = prices.kinds
+    feeding = ancestors_of([x.after for x in parts.states])
+    nodes = [x for x in parts.body.nodes if x not in feeding and x.inputs]
+    readers: dict[Node, list[Node]] = {}
+    for node in parts.body.nodes:
+        for x in node.inputs:
+            readers.setdefault(x, []).append(node)
+    able = _able(nodes, readers)
+    forced = _forced(nodes, able, kinds, readers)
+    heads = {x.node for x in parts.collected}
+    chosen: set[Node] = set()
+    free = {x.port for x in parts.each}
+    stacked = {x for x in heads if kinds[x] is not Kind.SHARED and x not in free}
+    for node in reversed(nodes):
+        if node not in able or kinds[node] is Kind.SHARED or node.op.name == "item":
+            continue
+        values = readers.get(node, []) if node.op.multiple else [node]
+        if any([reader not in chosen for x in values for reader in readers.get(x, ())]):
+            continue
+        sources = {x for x in node.inputs if kinds[x] is not Kind.SHARED and x not in free}
+        if node in forced or _pays(node, sources - stacked, stacked.intersection(values), prices):
+            chosen.update([node, *values])
+            stacked.difference_update(values)
+            stacked |= sources
+    read = {x for node in chosen for x in node.inputs}
+    return chosen, [x for x in parts.body.nodes if x in stacked and x in read]
+
+
+def _able(nodes: list[Node], readers: Mapping[Node, list[Node]]) -> set[Node]:
+    """Return those that have a rule, and so has all that is computed from them."""
+    able: set[Node] = set()
+    for node in reversed(nodes):
+        if has_rule(node) and all([x in able for x in readers.get(node, ())]):
+            able.add(node)
+    return able
+
+
+def _forced(
+    nodes: list[Node],
+    able: set[Node],
+    kinds: Mapping[Node, Kind],
+    readers: Mapping[Node, list[Node]],
+) -> set[Node]:
+    """Return the products that go, with all that is computed from them."""
+    forced = {x for x in nodes if x in able and is_product(x, kinds)}
+    stack = list(forced)
+    while stack:
+        for reader in readers.get(stack.pop(), ()):
+            if reader not in forced:
+                forced.add(reader)
+                stack.append(reader)
+    return forced
+
+
+def _pays(node: Node, fresh: set[Node], spared: set[Node], prices: Prices) -> bool:
+    """Whether computing `node` after the loop is cheaper.
+
+    `fresh` is then stacked for it, and what is `spared` is not.
+    """
+    inside = prices.inside(node) + sum([prices.stacking(x) for x in spared])
+    outside = prices.outside(node) + sum([prices.stacking(x) for x in fresh])
+    return outside <= inside if is_view(node) else outside < inside
+
+
+def _note(graph: Graph, parts: Parts, chosen: set[Node], prices: Prices, context: Context) -> None:
+    """Tell what is computed after the loop, and which stacked values are not though they could."""
+    for node in parts.body.nodes:
+        if node in chosen and not is_view(node):
+            before, after = prices.step_cost(node) * prices.steps, prices.outside_cost(node)
+            context.moved(graph, node, "computed after the loop", LAW, before, after)
+    feeding = ancestors_of([x.after for x in parts.states])
+    for node in dict.fromkeys([x.node for x in parts.collected]):
+        if node.inputs and node not in feeding and node not in chosen and has_rule(node):
+            context.left(
+                graph,
+                node,
+                "computed after the loop",
+                f"{microseconds(prices.outside(node))} after the loop, besides what it reads, "
+                f"{microseconds(prices.inside(node))} in it",
+                prices.step_cost(node) * prices.steps,
+                prices.outside_cost(node),
+            )
+
+
+register(Pass("push_out", LAW, push_out, rounding=True))
