@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autograd.execute.refs import VIEWS, Ref, reshaped, view, whole
-from autograd.execute.storage import Need, arranged
+from autograd.execute.storage import ALIGNMENT, Need, arranged
 from autograd.graph import Graph
 from autograd.node import OPS, Node
 from autograd.spec import UNKNOWN, Spec
@@ -42,7 +42,7 @@ class Buffer:
 
     kind: str
     """`input` (filled before each run), `parameter` (filled where it was replaced), `constant`
-    (filled once) or `work`."""
+    (filled once), `work`, or, of what is fed back, `resident` (now) and `next`."""
     size: int
     spec: Spec
     node: Node | None
@@ -106,13 +106,22 @@ class Repeat:
     """What to raise if there is another step after the last."""
 
 
-Instruction = Compute | Call | Copy | Repeat
+@dataclass(eq=False)
+class Commit:
+    """Everything that is fed back takes its next value, all of it in one copy."""
+
+
+Instruction = Compute | Call | Copy | Repeat | Commit
 
 
 class Lowering:
-    """A graph's instructions, its buffers, and where its outputs are."""
+    """A graph's instructions, its buffers, and where its outputs are.
 
-    def __init__(self, graph: Graph) -> None:
+    `feedback` names inputs that stay in the plan, and the outputs that are their next values: they
+    are written beside them, and take their place at the very end.
+    """
+
+    def __init__(self, graph: Graph, feedback: Mapping[str, str] | None = None) -> None:
         self.graph = graph
         self.buffers: list[Buffer] = []
         self.position = 0
@@ -125,16 +134,51 @@ class Lowering:
         self.shifts: dict[Ref, tuple[int, Ref, Ref]] = {}
         """For the stacked values of a state: the lag at which they are also found as a whole in
         memory, what is at the place that is then in front (or behind), and where."""
+        given = feedback or {}
+        feedback = {name: given[name] for name in graph.inputs if name in given}
         refs: dict[Node, Any] = {
-            node: self.buffer(node.spec, "input", node) for node in graph.inputs.values()
+            node: self.buffer(node.spec, "resident" if name in feedback else "input", node)
+            for name, node in graph.inputs.items()
         }
         level = Level(self, graph, refs)
-        level.lower()
+        nexts = [self.buffer(graph.inputs[name].spec, "next") for name in feedback]
+        wanted: dict[Node, Ref] = {}
+        for name, ref in zip(feedback.values(), nexts, strict=True):
+            node = graph.outputs[name]
+            if level.placeable(node):
+                wanted.setdefault(node, ref)
+        level.lower(wanted)
+        self.outputs: list[Place] = []
+        for name, node in graph.outputs.items():
+            self.outputs.append(self._kept(level, name, level.refs[node]))
+        for name, ref in zip(feedback.values(), nexts, strict=True):
+            level.copy(ref, level.refs[graph.outputs[name]], "the next value")
+        if feedback:
+            level.emit(Commit(), (), ())
         self.code = level.code
-        self.outputs: list[Place] = [level.refs[node] for node in graph.outputs.values()]
         for place in self.outputs:
             self.touch(place, ())
+        self.resident = self._beside("resident")
+        """How many bytes what is fed back has."""
+        self._beside("next")
         self.workspace = self._arrange()
+
+    def _kept(self, level: Level, name: str, place: Place) -> Place:
+        """Return where an output is that the last copy does not overwrite."""
+        if not isinstance(place, Ref) or self.buffers[place.buffer].kind != "resident":
+            return place
+        copy = level.allocate(place.spec, "output")
+        level.copy(copy, place, f"output {name}")
+        return copy
+
+    def _beside(self, kind: str) -> int:
+        """Lay out the buffers of a kind one after the other; return their length in bytes."""
+        end = 0
+        for buffer in self.buffers:
+            if buffer.kind == kind:
+                buffer.at = end
+                end += -(-buffer.size * buffer.spec.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        return end
 
     def buffer(
         self,

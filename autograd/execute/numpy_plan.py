@@ -6,7 +6,7 @@ loop is calls with `out=` and nothing else. Sizes and numbers of steps are not i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from threading import Lock
 from typing import Any
@@ -54,7 +54,11 @@ class Printer:
 
     def __init__(self, lowering: Lowering) -> None:
         self.lowering = lowering
-        self.workspace = _aligned(lowering.workspace)
+        self.blocks = {
+            "work": aligned(lowering.workspace),
+            "resident": aligned(lowering.resident),
+            "next": aligned(lowering.resident),
+        }
         self.memory: dict[int, Array] = {}
         self.namespace: dict[str, Any] = {}
         self.names: dict[Any, str] = {}
@@ -74,11 +78,10 @@ class Printer:
         """Return the memory of a buffer, as a vector."""
         if index not in self.memory:
             buffer = self.lowering.buffers[index]
-            if buffer.kind == "work":
+            if buffer.kind in self.blocks:
+                block = self.blocks[buffer.kind]
                 size = buffer.size * buffer.spec.dtype.itemsize
-                self.memory[index] = self.workspace[buffer.at : buffer.at + size].view(
-                    buffer.spec.dtype
-                )
+                self.memory[index] = block[buffer.at : buffer.at + size].view(buffer.spec.dtype)
             elif buffer.kind == "constant" and buffer.node is not None:
                 self.memory[index] = np.ascontiguousarray(buffer.node._value).reshape(-1)
             else:
@@ -182,8 +185,14 @@ class Printer:
                 self._copy(instruction)
             elif isinstance(instruction, Repeat):
                 self._repeat(instruction)
-            else:
+            elif isinstance(instruction, Call):
                 self._call(instruction)
+            else:
+                now, following = self.blocks["resident"], self.blocks["next"]
+                self.line(
+                    f"{self.constant(np.copyto, 'copyto')}({self.constant(now, 'resident')}, "
+                    f"{self.constant(following, 'following')})  # all at once"
+                )
 
     def _compute(self, instruction: Compute) -> None:
         node = instruction.node
@@ -320,23 +329,35 @@ class Forward:
         return node.op.forward(*arrays, **node.attrs)
 
 
-def _aligned(size: int) -> Array:
+def aligned(size: int) -> Array:
+    """Return `size` bytes that begin at a multiple of the alignment."""
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     return block[start : start + size]
 
 
 class NumpyProgram:
-    """A graph lowered, printed and bound: `execute` runs it."""
+    """A graph lowered, printed and bound: `execute` runs it.
 
-    def __init__(self, graph: Graph) -> None:
-        self.lowering = Lowering(graph)
+    With `feedback` (input: output) those inputs live in here: `resident[name]` is where, `execute`
+    leaves them out of its values, and each run ends with their next values in their place.
+    """
+
+    def __init__(self, graph: Graph, feedback: Mapping[str, str] | None = None) -> None:
+        self.lowering = Lowering(graph, feedback)
         printer = Printer(self.lowering)
         self.source = printer.print()
         self.parts = [part for _, part in printer.lines]
         self.function: Callable[[], list[Array]] = defined(self.source, "run", printer.namespace)
         buffers = self.lowering.buffers
-        self.inputs = [printer.buffer(i) for i in range(len(graph.inputs))]
+        self.inputs: list[Array] = []
+        self.resident: dict[str, Array] = {}
+        for i, (name, node) in enumerate(graph.inputs.items()):
+            memory = printer.buffer(i).reshape(node.shape)
+            if buffers[i].kind == "resident":
+                self.resident[name] = memory
+            else:
+                self.inputs.append(memory)
         self.parameters = [
             (printer.buffer(i), b.node)
             for i, b in enumerate(buffers)
@@ -350,7 +371,7 @@ class NumpyProgram:
         """Return the values of the outputs for `values` of the inputs, which have their specs."""
         with self.lock:
             for memory, value in zip(self.inputs, values, strict=True):
-                memory.reshape(value.shape)[...] = value
+                memory[...] = value
             for i, (memory, parameter) in enumerate(self.parameters):
                 value = parameter._value
                 if value is not self.known[i]:
