@@ -175,7 +175,7 @@ class Optimizer:
         count = len(parameters)
         targets = [*parameters, *parameters, self, self]
         names = ["_value"] * count + ["assigned"] * count + ["state", "steps"]
-        new = [_own(x) for x in values]
+        new: list[Any] = [_own(x) for x in values]
         new += [_next_serial()] * count
         new += [every, self.steps + steps]
         deque(map(setattr, targets, names, new), maxlen=0)

@@ -1,0 +1,159 @@
+"""The graph of a training step, drawn from that of a loss: its gradient and the update with it.
+
+    graph inputs   [parameters not trained | parameters, states | numbers, step | batch]
+    graph outputs  [                         parameters, states | outputs, loss among them]
+
+These are the ports of a loop's body, so N steps are one LoopNode whose body is that graph: its
+states are the parameters and the optimizer's state, and each step has its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import autograd as ag
+from autograd import Graph, Node, Parameter
+from autograd.errors import GradientError, GraphError
+from autograd.graph import unique_name
+from autograd.node import draw_input
+from autograd.recent import Recent
+from autograd.scope import drawing
+from autograd.spec import Array, Spec, spec_of
+from nn.optim import Optimizer, State
+
+MOST = 16
+"""How many loops over steps of one kind are kept."""
+
+
+@dataclass
+class Drawn:
+    """The graph of a step for one kind of batch, and what its inputs and outputs are."""
+
+    graph: Graph
+    optimizer: Optimizer
+    kept: tuple[Parameter, ...]
+    """Parameters the loss depends on that are not trained."""
+    trained: tuple[int, ...]
+    """Numbers of those that are, in the optimizer."""
+    parts: tuple[int, ...]
+    """Of how many parts the state of each is."""
+    batch: tuple[str, ...]
+    outputs: tuple[str, ...]
+    width: int
+    """How many parameters and parts of states there are."""
+    loops: Recent = field(default_factory=lambda: Recent(MOST))
+    """Loops over steps like this, and their bodies."""
+    chunk: int = 1
+    """How many steps were run at a time."""
+
+    def kept_values(self) -> list[Array]:
+        """Return what a step reads and does not change."""
+        return [p._value for p in self.kept]
+
+    def changing(self) -> list[Array]:
+        """Return what a step changes: the values of parameters, and the optimizer's state."""
+        parameters, state = self.optimizer.parameters, self.optimizer.state
+        values = [parameters[i]._value for i in self.trained]
+        for i in self.trained:
+            values += state[i]
+        return values
+
+    def replace(self, results: Sequence[Array], steps: int) -> None:
+        """Give parameters and optimizer what `steps` updates made of them, all at once."""
+        start = len(self.trained)
+        values = results[:start]
+        states: list[State] = []
+        for count in self.parts if self.width > start else ():
+            states.append(tuple(results[start : start + count]))
+            start += count
+        self.optimizer.replace(self.trained, values, states, steps)
+
+    def checked(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return `names` if they are those of outputs."""
+        for name in names:
+            if name not in self.outputs:
+                raise GraphError(
+                    f"the training step has no output '{name}'; its outputs are "
+                    f"{', '.join(self.outputs)}"
+                )
+        return names
+
+
+def draw_step(graph: Graph, optimizer: Optimizer, memory: int | str | None) -> Drawn:
+    """Return the step whose loss is that of `graph`, all parameters made inputs."""
+    of = "loss" if "loss" in graph.outputs else next(iter(graph.outputs))
+    if "loss" not in graph.outputs and len(graph.outputs) > 1:
+        raise GraphError(
+            f"none of the outputs of graph '{graph.name}' is called 'loss': they are "
+            f"{', '.join(graph.outputs)}; call the one to be made small so"
+        )
+    loss = graph.outputs[of]
+    needed = set(graph.select(of).parameters.values())
+    trained = [i for i, p in enumerate(optimizer.parameters) if p in needed]
+    if not trained:
+        raise GradientError(
+            f"the loss of graph '{graph.name}' depends on none of the parameters of "
+            f"{type(optimizer).__name__}; it depends on "
+            f"{', '.join(str(p.name) for p in needed) or 'no parameter at all'}"
+        )
+    parameters = [optimizer.parameters[i] for i in trained]
+    kept = [p for p in graph.parameters.values() if p not in set(parameters)]
+    taken = dict.fromkeys([*graph.inputs, *graph.outputs], 2)
+    names = {p: unique_name(p.name or "parameter", taken) for p in (*kept, *parameters)}
+    with drawing(None):
+        states = [
+            _state_inputs(optimizer, optimizer.state[i], names[p], taken)
+            for i, p in zip(trained, parameters, strict=True)
+        ]
+        scalars = {
+            name: draw_input(unique_name(name, taken), Spec((), np.dtype(float)), None, False)
+            for name in (*optimizer.hyper, "step")
+        }
+        gradients = ag.grad(loss, parameters, memory=memory)
+        hyper = {name: scalars[name] for name in optimizer.hyper}
+        before = [tuple(state.values()) for state in states]
+        updated = optimizer.updated(parameters, gradients, before, scalars["step"], hyper)
+    inputs: dict[str, Node] = {names[p]: p for p in kept}
+    inputs |= {names[p]: p for p in parameters}
+    for state in states:
+        inputs |= state
+    inputs |= {str(x.name): x for x in scalars.values()}
+    inputs |= graph.inputs
+    outputs = {names[p]: x for p, (x, _) in zip(parameters, updated, strict=True)}
+    for state, (_, after) in zip(states, updated, strict=True):
+        outputs |= dict(zip(state, after, strict=True))
+    width = len(outputs)
+    return Drawn(
+        _without_parameters(inputs, {**outputs, **graph.outputs}, graph.name),
+        optimizer,
+        tuple(kept),
+        tuple(trained),
+        tuple([len(state) for state in states]),
+        tuple(graph.inputs),
+        tuple(graph.outputs),
+        width,
+    )
+
+
+def _without_parameters(inputs: dict[str, Node], outputs: dict[str, Node], name: str) -> Graph:
+    """Return the graph from `inputs`, parameters among them, drawn again on fresh inputs."""
+    cut = Graph.of(inputs, outputs, name)
+    ports = {key: draw_input(key, x.spec, None, x.tracked) for key, x in inputs.items()}
+    with drawing(None):
+        results = cut.inline(list(ports.values()))
+    return Graph.of(ports, dict(zip(outputs, results, strict=True)), name)
+
+
+def _state_inputs(
+    optimizer: Optimizer, state: State, name: str, taken: dict[str, int]
+) -> dict[str, Node]:
+    """Return an input for each part of the state of the parameter called `name`."""
+    inputs = {}
+    for k, x in enumerate(state):
+        part = optimizer.state_names[k] if k < len(optimizer.state_names) else f"state_{k}"
+        key = unique_name(f"{name}.{part}", taken)
+        inputs[key] = draw_input(key, spec_of(x), None)
+    return inputs

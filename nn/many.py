@@ -1,0 +1,262 @@
+"""N training steps in one call: a loop whose body is the graph of a step, run in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import autograd as ag
+from autograd import Graph
+from autograd.arrays import locked
+from autograd.errors import DTypeError, GraphError, ShapeError
+from autograd.graph import unique_name
+from autograd.node import draw_input
+from autograd.scope import current_state, drawing
+from autograd.spec import Array, Spec, spec_of
+from loops import repeat
+from nn.drawn import Drawn
+from nn.optim import Optimizer
+
+Progress = Callable[[int, int, dict[str, Array]], Any]
+"""Is told after each chunk: the steps done, the steps there are, the outputs of the chunk."""
+
+LONGEST_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What N steps are given: stacked batches, or data sets and which rows each step takes."""
+
+    each: dict[str, Array]
+    same: dict[str, Array]
+    indices: Array | None
+    axis: int
+
+    def steps(self, wanted: int | None) -> int:
+        """Return the number of steps, on which all must agree."""
+        if self.indices is not None:
+            self._check_indices(self.indices)
+            known = {"indices": len(self.indices)}
+        else:
+            for name, x in self.each.items():
+                if x.ndim == 0:
+                    raise ShapeError(
+                        f"'{name}' has no axis of steps; give what is the same in all steps as "
+                        f"same={{'{name}': ...}}"
+                    )
+            known = {f"'{name}'": len(x) for name, x in self.each.items()}
+        if wanted is not None:
+            known["steps"] = wanted
+        if len(set(known.values())) != 1:
+            said = ", ".join(f"{name}: {count}" for name, count in known.items())
+            raise ShapeError(
+                "the batches must say how many steps there are, and agree on it (their first axis "
+                f"is the steps; what is the same in all steps goes into same=), but are {said}"
+                if known
+                else "many() was given no batches, so it needs steps="
+            )
+        return next(iter(known.values()))
+
+    def _check_indices(self, indices: Array) -> None:
+        if indices.dtype.kind not in "iu" or indices.ndim == 0:
+            raise DTypeError(
+                f"indices must be integers of shape (steps, examples), but are {spec_of(indices)}"
+            )
+        if not self.each:
+            raise GraphError("indices choose rows of data sets, but none was given")
+        for name, x in self.each.items():
+            if not 0 <= self.axis < x.ndim:
+                raise ShapeError(f"'{name}' is {spec_of(x)}, so it has no axis {self.axis}")
+            size = x.shape[self.axis]
+            if indices.size and (indices.min() < 0 or indices.max() >= size):
+                raise ShapeError(
+                    f"indices go from {indices.min()} to {indices.max()}, but '{name}' has "
+                    f"{size} rows along axis {self.axis}"
+                )
+
+    def specs(self) -> dict[str, Spec]:
+        """Return what one step is given."""
+        found = {}
+        for name, x in self.each.items():
+            shape = x.shape[1:]
+            if self.indices is not None:
+                k = self.axis
+                shape = (*x.shape[:k], *self.indices.shape[1:], *x.shape[k + 1 :])
+            found[name] = Spec(shape, x.dtype)
+        return found | {name: spec_of(x) for name, x in self.same.items()}
+
+    def shared(self) -> dict[str, Array]:
+        """Return what all steps are given."""
+        return self.same if self.indices is None else {**self.same, **self.each}
+
+    def rows(self, start: int, count: int) -> dict[str, Array]:
+        """Return what some of the steps are given each."""
+        part = slice(start, start + count)
+        if self.indices is not None:
+            return {"indices": self.indices[part].astype(np.int64, copy=False)}
+        return {name: x[part] for name, x in self.each.items()}
+
+
+class Loops:
+    """N training steps as loops over chunks of the batches."""
+
+    def __init__(
+        self, drawn: Drawn, data: Batches, outputs: tuple[str, ...], backend: str | None
+    ) -> None:
+        self.drawn = drawn
+        self.backend = backend
+        self.data = data
+        self.outputs = outputs
+        self.latest: dict[str, Array] = {}
+        """The outputs of the chunk that ran last."""
+
+    def chunks(self, total: int, seconds: float) -> Any:
+        """Run all steps; yield how many are done after each chunk."""
+        done = 0
+        while done < total:
+            size = min(self.drawn.chunk, total - done)
+            graph, fresh = self._graph(size)
+            start = perf_counter()
+            self._run(graph, done, size)
+            if not fresh and size == self.drawn.chunk:  # the first time it is compiled
+                self.drawn.chunk = _next_chunk(size, (perf_counter() - start) / size, seconds)
+            done += size
+            yield done
+
+    def _run(self, graph: Graph, start: int, count: int) -> None:
+        optimizer, drawn = self.drawn.optimizer, self.drawn
+        first = optimizer.steps
+        values = [
+            *drawn.kept_values(),
+            *self.data.shared().values(),
+            *drawn.changing(),
+            *_numbers(optimizer, first, count),
+            np.arange(first + 1.0, first + count + 1.0),
+            *self.data.rows(start, count).values(),
+        ]
+        results = computed(graph, values, self.backend)
+        drawn.replace(results, count)
+        arrays = [*self.data.each.values(), *self.data.same.values()]
+        self.latest = {
+            name: apart(x, arrays)
+            for name, x in zip(self.outputs, results[drawn.width :], strict=True)
+        }
+
+    def _graph(self, count: int) -> tuple[Graph, bool]:
+        """Return the loop over `count` steps, and whether it is new."""
+        data = self.data
+        form = (data.indices is not None, data.axis, tuple(data.same), self.outputs)
+        sets = [(name, spec_of(x)) for name, x in data.shared().items()]
+        examples = None if data.indices is None else data.indices.shape[1:]
+        key = (*form, *sets, examples)
+        graph: Graph | None = self.drawn.loops.get((count, key))
+        if graph is not None:
+            return graph, False
+        body = self.drawn.loops.get(key) or self.drawn.loops.put(key, self._body())
+        return self.drawn.loops.put((count, key), self._looped(body, count)), True
+
+    def _looped(self, body: Graph, count: int) -> Graph:
+        """Return the graph of the loop that runs `body` for `count` steps."""
+        shared = len(self.drawn.kept) + len(self.data.shared())
+        cut = shared + self.drawn.width
+        inputs = {}
+        for i, (name, node) in enumerate(body.inputs.items()):
+            shape = node.shape if i < cut else (count, *node.shape)
+            inputs[name] = draw_input(name, Spec(shape, node.dtype), None, node.tracked)
+        nodes = list(inputs.values())
+        with drawing(None):
+            finals, stacks = repeat(body, nodes[:shared], nodes[shared:cut], nodes[cut:])
+        outputs = dict(zip(body.outputs, [*finals, *stacks], strict=True))
+        return Graph.of(inputs, outputs, f"steps of {body.name}")
+
+    def _body(self) -> Graph:
+        """Return the graph of a step with its inputs in the order of a loop's body.
+
+        With indices it takes its batch out of the data sets.
+        """
+        graph, width, data = self.drawn.graph, self.drawn.width, self.data
+        names = list(graph.inputs)
+        kept, first = len(self.drawn.kept), len(names) - len(self.drawn.batch)
+        states, scalars = names[kept : kept + width], names[kept + width : first]
+        results = dict(list(graph.outputs.items())[:width])
+        results |= {name: graph.outputs[name] for name in self.outputs}
+        if data.indices is None:
+            order = [*names[:kept], *data.same, *states, *scalars, *data.each]
+            return Graph.of({name: graph.inputs[name] for name in order}, results, graph.name)
+        order = [*names[:kept], *data.same, *data.each, *states, *scalars]
+        specs = {name: graph.inputs[name].spec for name in order}
+        specs |= {name: spec_of(x) for name, x in data.each.items()}
+        index = unique_name("indices", dict.fromkeys(names, 2))
+        specs[index] = Spec(data.indices.shape[1:], np.dtype(np.int64))
+        ports = {name: draw_input(name, spec, None) for name, spec in specs.items()}
+        with drawing(None):
+            given = {
+                name: ag.take(ports[name], ports[index], data.axis)
+                if name in data.each
+                else ports[name]
+                for name in names
+            }
+            outputs = Graph.of(graph.inputs, results, graph.name).inline(list(given.values()))
+        return Graph.of(ports, dict(zip(results, outputs, strict=True)), graph.name)
+
+
+def _next_chunk(size: int, each: float, seconds: float) -> int:
+    """Return how many steps of `each` seconds to run at a time, a power of two.
+
+    `size` itself where that is nearly as good: another size is another graph to make ready.
+    """
+    wanted = min(max(1, int(seconds / max(each, 1e-9))), LONGEST_CHUNK)
+    if wanted // 4 < size <= wanted * 2:
+        return size
+    return 1 << (wanted.bit_length() - 1)
+
+
+def _numbers(optimizer: Optimizer, first: int, count: int) -> list[Array]:
+    """Return each of the optimizer's numbers in each of `count` steps."""
+    if not any(callable(getattr(optimizer, name)) for name in optimizer.hyper):
+        return [np.full(count, x) for x in optimizer.numbers(first).values()]
+    rows = [optimizer.numbers(step) for step in range(first, first + count)]
+    return [np.array([row[name] for row in rows]) for name in optimizer.hyper]
+
+
+def computed(graph: Graph, values: Sequence[Array], backend: str | None) -> list[Array]:
+    """Return the outputs for `values` of the inputs, as they come out of the plan."""
+    check = current_state().check
+    if check is not None:  # who looks at every value needs every node
+        results: list[Array] = check.run_graph(graph, values, None)
+        return results
+    return graph.compile(backend).execute(values)
+
+
+def apart(value: Any, arrays: Any) -> Array:
+    """Return an output read-only, copied where it is a view of one of the caller's `arrays`."""
+    array = np.asarray(value)
+    whole = array.base is None and not any([array is x for x in arrays])
+    if not whole and any([np.may_share_memory(array, x) for x in arrays]):
+        array = array.copy()
+    kept: Array = locked(array)
+    return kept
+
+
+def told(progress: Progress | bool | None, total: int) -> tuple[Progress, Callable[[], Any]]:
+    """Return what is told of each chunk, and what is called at the end."""
+    if callable(progress):
+        return progress, lambda: None
+    if not progress:
+        return lambda done, total, outputs: None, lambda: None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return lambda done, total, outputs: None, lambda: None
+    bar = tqdm(total=total, unit="step", leave=False)
+
+    def tell(done: int, total: int, outputs: dict[str, Array]) -> None:
+        if "loss" in outputs:
+            bar.set_postfix(loss=f"{float(outputs['loss'][-1]):.4g}", refresh=False)
+        bar.update(done - bar.n)
+
+    return tell, bar.close
