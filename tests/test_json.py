@@ -20,6 +20,7 @@ from autograd.node import apply, items
 from loops import LoopNode
 from tests.cases import CASES
 from tests.cases_delays import CASES as DELAYS
+from tests.cases_fused import CASES as FUSED
 from tests.cases_structural import CASES as STRUCTURAL
 from tests.samples import SAMPLES, adder, adder_loss, chain, flat, nest, nested
 
@@ -132,7 +133,7 @@ def test_any_name_that_is_text_is_kept(name):
     assert str(loads(dumps(graph))) == str(graph)
 
 
-OP_CASES = {str(case): case for case in [*CASES, *STRUCTURAL, *DELAYS]}
+OP_CASES = {str(case): case for case in [*CASES, *STRUCTURAL, *DELAYS, *FUSED]}
 
 
 @pytest.mark.parametrize("name", OP_CASES)

@@ -16,11 +16,13 @@ from autograd.tree import flatten
 from tests.cases import CASES, WRONG, Case, Wrong
 from tests.cases_delays import CASES as DELAYS
 from tests.cases_delays import WRONG as DELAYS_WRONG
+from tests.cases_fused import CASES as FUSED
+from tests.cases_fused import WRONG as FUSED_WRONG
 from tests.cases_structural import CASES as STRUCTURAL
 from tests.cases_structural import WRONG as STRUCTURAL_WRONG
 
-ROWS = [*CASES, *STRUCTURAL, *DELAYS]
-WRONG_ROWS = [*WRONG, *STRUCTURAL_WRONG, *DELAYS_WRONG]
+ROWS = [*CASES, *STRUCTURAL, *DELAYS, *FUSED]
+WRONG_ROWS = [*WRONG, *STRUCTURAL_WRONG, *DELAYS_WRONG, *FUSED_WRONG]
 DIFFERENTIABLE = [case for case in ROWS if case.differentiable]
 # They stand for values, or pick one of several. All other ops are in the table.
 LEAVES = {"input", "parameter", "constant", "item"}

@@ -227,4 +227,4 @@ def note(error: Exception, node: Any, name: str | None = None) -> None:
     where = f" '{name}'" if name else ""
     refuse(error, f"node{where} {describe(node)}")
     if not getattr(error, "__notes__", None):
-        error.addnote(f"while computing node{where} {describe(node)}")
+        error.add_note(f"while computing node{where} {describe(node)}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from autograd.errors import GraphError, ShapeError
 from autograd.execute.footprint import peak
 from autograd.execute.reference import compute, execute, steps
@@ -19,7 +21,7 @@ from autograd.op import Exit, Op, Port, register
 from autograd.ops.elementwise import Elementwise
 from autograd.ops.shape import full_batch, reshape
 from autograd.scope import drawing
-from autograd.spec import Spec
+from autograd.spec import Spec, spec_of
 from autograd.trampoline import Task, trampoline
 
 
@@ -31,8 +33,9 @@ class Fused(Op):
 
     multiple = True
 
-    def forward(self, *arrays: Any, **attrs: Any) -> Any:
-        return compute(self, arrays, attrs)
+    def forward(self, *arrays: Any, body: Graph) -> Any:
+        self.infer(*[spec_of(np.asarray(x)) for x in arrays], body=body)
+        return compute(self, arrays, {"body": body})
 
     def run(self, values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
         outputs = yield steps(attrs["body"], values, watch, f"{path or self.name}.")
