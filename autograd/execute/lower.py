@@ -345,6 +345,11 @@ class Level:
             seen = self.lowering.shifted(node, ins)
             if seen is not None:
                 return seen
+        return self.compute(node)
+
+    def compute(self, node: Node) -> Any:
+        """Emit one instruction for `node`, and return where its outputs then are."""
+        ins = tuple([self.refs[x] for x in node.inputs])
         outs = self.destinations(node)
         self.emit(Compute(node, self.path(node), outs, ins), outs, ins)
         return outs if node.op.multiple else outs[0]

@@ -66,6 +66,9 @@ class Fused(Op):
                 results[i] = part
         return results
 
+    def lower(self, level: Any, node: Node) -> Any:
+        return level.compute(node)
+
     def batch(self, batched: Sequence[bool], *xs: Any, body: Graph) -> Any:
         """Give each input the batch axis, in front of as many axes as the outputs have."""
         rank = next(iter(body.outputs.values())).ndim
