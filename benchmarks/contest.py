@@ -15,22 +15,43 @@ from types import TracebackType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-ONE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")
-}
+THREADED = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA")
+
+
+def thread_settings(threads: int) -> dict[str, str]:
+    """Return the environment in which every library we know uses that many threads.
+
+    JAX has no such setting but one of XLA's, for one thread; it follows the processors that a
+    process may use, which the suite's workers therefore set.
+    """
+    found = {f"{library}_NUM_THREADS": str(threads) for library in THREADED}
+    if threads == 1:
+        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        found["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+    return found
 
 
 class Worker:
     """A contender in a process of its own, which answers one request at a time."""
 
-    def __init__(self, script: str, contender: str, python: str) -> None:
+    def __init__(
+        self,
+        script: str,
+        contender: str,
+        python: str,
+        *arguments: str,
+        ours: bool = False,
+        threads: int = 1,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`ours`: it imports this checkout; `settings`: more of its environment."""
         self.contender = contender
-        environment = {**os.environ, **ONE_THREAD}
+        environment = {**os.environ, **thread_settings(threads), **(settings or {})}
         environment.pop("PYTHONPATH", None)
-        if contender == "loopgrad":
+        if ours or contender == "loopgrad":
             environment["PYTHONPATH"] = str(ROOT)
         self.process = subprocess.Popen(
-            [python, str(ROOT / "benchmarks" / "workers" / script), contender],
+            [python, str(ROOT / "benchmarks" / "workers" / script), contender, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

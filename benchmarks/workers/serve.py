@@ -11,6 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 
+class Unavailable(Exception):
+    """What a contender cannot do here; the message says why."""
+
+
 def serve(make: Callable[[str], tuple[str, Callable[..., Any]]]) -> None:
     """Say the version of the contender named by the first argument, then answer requests."""
     try:

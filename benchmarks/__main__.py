@@ -1,0 +1,156 @@
+"""Run the benchmarks: every case of `cases.py` side by side with what a user would pick instead.
+
+    python -m benchmarks                                    everything (about 15 minutes)
+    python -m benchmarks --case rnn lstm --contender numpy native jax jax-hoisted torch-nn
+    python -m benchmarks --quick                            tiny sizes: whether it all runs
+    python -m benchmarks --list
+
+Libraries may live in environments of their own (HIPS autograd must: it has our import name):
+
+    python -m benchmarks --peer-python hips=/path/python --peer-python torch=/path/python
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autograd import doctor
+from benchmarks import report, suite
+from benchmarks.cases import CASES, CONTENDERS, FAMILIES, Case, family
+from benchmarks.contest import machine
+
+
+def parser() -> argparse.ArgumentParser:
+    assert __doc__ is not None
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    names = [case.name for case in CASES]
+    made.add_argument("--case", nargs="+", choices=names, default=names, metavar="CASE")
+    made.add_argument("--contender", nargs="+", choices=CONTENDERS, metavar="CONTENDER")
+    made.add_argument("--slow", action="store_true", help="with contenders that take minutes")
+    made.add_argument("--quick", action="store_true", help="tiny sizes, two rounds")
+    made.add_argument("--list", action="store_true", help="print cases and contenders, and end")
+    made.add_argument("--rounds", type=int, default=9)
+    made.add_argument("--at-least", type=float, default=0.1, help="seconds a sample")
+    made.add_argument("--threads", type=int, default=cores(), help="of every contender")
+    made.add_argument("--core-type", help="OPENBLAS_CORETYPE; by default the fastest one here")
+    made.add_argument("--peer-python", action="append", default=[], metavar="NAME=PATH")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
+    made.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there")
+    made.add_argument("--plot", type=Path, metavar="FILE", help="draw them (needs matplotlib)")
+    return made
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def interpreters(options: Sequence[str]) -> dict[str, str]:
+    """Return the interpreters given as NAME=PATH, by the family of contenders they are for."""
+    found = {}
+    for option in options:
+        name, _, path = option.partition("=")
+        if name not in FAMILIES or not path:
+            raise SystemExit(
+                f"--peer-python {option}: write NAME=PATH with NAME one of {', '.join(FAMILIES)}"
+            )
+        found[name] = path
+    return found
+
+
+def chosen(case: Case, contenders: Sequence[str] | None, slow: bool) -> list[str]:
+    """Return who takes part in a case."""
+    if contenders is not None:
+        return [name for name in case.contenders if name in contenders]
+    return [name for name in case.contenders if slow or name not in case.slow]
+
+
+def core_type(asked: str | None) -> dict[str, str]:
+    """Return the environment in which NumPy's OpenBLAS takes the fastest kernels."""
+    if asked is None and "OPENBLAS_CORETYPE" not in os.environ:
+        asked = doctor.fastest_core_type()
+    return {"OPENBLAS_CORETYPE": asked} if asked else {}
+
+
+def listing() -> str:
+    lines = []
+    for case in CASES:
+        lines.append(f"{case.name}: {case.title}")
+        names = [f"{name} (slow)" if name in case.slow else name for name in case.contenders]
+        lines.append(f"    {', '.join(names)}")
+        lines += [f"    must reach: {bound} <= {bound.at_most:.3g}" for bound in case.bounds]
+    return "\n".join(lines)
+
+
+def described(given: Any, environment: dict[str, str]) -> dict[str, Any]:
+    """Return the machine and the settings that the figures depend on."""
+    return {
+        **machine(),
+        "processor name": doctor.processor_name(),
+        "numpy": np.__version__,
+        "threads": given.threads,
+        "environment": environment,
+        "release": platform.release(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    given = parser().parse_args(arguments)
+    if given.list:
+        print(listing())
+        return {}
+    environment = core_type(given.core_type)
+    setting = suite.Setting(
+        given.rounds, given.at_least, given.threads, interpreters(given.peer_python), environment
+    )
+    cases = [case for case in CASES if case.name in given.case]
+    if given.quick:
+        cases = [case.quick() for case in cases]
+        setting = replace(setting, rounds=2, at_least=0.0, lengths=(10, 20), rate_size=64)
+    about = described(given, environment)
+    texts = [", ".join(f"{key}: {value}" for key, value in about.items())]
+    print(texts[0])
+    results = {}
+    for case in cases:
+        names = chosen(case, given.contender, given.slow)
+        results[case.name] = suite.measured(case, names, setting)
+        texts.append(report.case_text(case, results[case.name]))
+        print(f"\n{texts[-1]}", flush=True)
+    texts.append("### What must be reached\n\n" + report.bound_table(cases, results))
+    print(f"\n{texts[-1]}")
+    found = {
+        "machine": about,
+        "cases": {
+            case.name: {"title": case.title, **asdict(results[case.name])} for case in cases
+        },
+    }
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+    if given.markdown:
+        given.markdown.write_text("\n\n".join(texts) + "\n")
+    if given.plot:
+        from benchmarks.plot import draw
+
+        draw(cases, results, given.plot)
+    wrong = [text for result in results.values() for text in result.wrong]
+    if wrong:
+        raise SystemExit("\n".join(["contenders that were wrong, and do not count:", *wrong]))
+    return found
+
+
+if __name__ == "__main__":
+    main()

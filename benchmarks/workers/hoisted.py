@@ -1,0 +1,570 @@
+"""Gradients written by hand as well as we can in NumPy: the yardstick of the NumPy plan.
+
+Five moves make the difference to `hand.py`: the input's part of the gates for all steps in one
+product; local derivatives for as many steps at once as fit in the cache; weight gradients as one
+product over all steps and rows; states in one array of T + 1 rows, so that "before" and "after" are
+two views of it; and `out=` everywhere, so that a call allocates nothing. Gates that are sigmoids
+are computed as tanh(x / 2) / 2 + 1 / 2, so that one tanh does all gates of a step: their columns of
+the weights are halved beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from problem import EPSILON, RATE, Array, Problem
+
+Results = dict[str, Array]
+
+CACHE = 1 << 18
+"""Bytes of local derivatives that are computed at once: what stays in a core's cache."""
+
+
+class Adder:
+    """`hand.Adder` with preallocated arrays; B = 1 or more rows."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.xs, self.ys = problem.sums()
+        T, B, D, H = problem.steps, problem.batch, problem.features, problem.hidden
+        self.hs = np.zeros((T + 1, B, H), problem.dtype)
+        self.local, self.ds, self.zs = (np.empty((T, B, H), problem.dtype) for _ in range(3))
+        self.outputs, self.errors = (np.empty((T, B, 1), problem.dtype) for _ in range(2))
+        self.carried, self.product = np.empty((B, H), problem.dtype), np.empty((B, H), problem.dtype)
+        self.du, self.dw = np.empty((D, H), problem.dtype), np.empty((H, H), problem.dtype)
+        self.dv = np.empty((H, 1), problem.dtype)
+        self.flat = {
+            name: getattr(self, name).reshape(T * B, -1)
+            for name in ("local", "ds", "zs", "outputs", "errors")
+        }
+        self.after, self.before = self.hs[1:].reshape(T * B, H), self.hs[:-1].reshape(T * B, H)
+        self.forward = list(zip(self.hs[:-1], self.hs[1:], self.zs, strict=True))
+        self.backward = list(zip(self.ds, self.local, strict=True))[::-1]
+        self.flat_xs = [x.reshape(T * B, D) for x in self.xs]
+        self.flat_ys = [y.reshape(T * B, 1) for y in self.ys]
+        self.reset()
+
+    def reset(self) -> None:
+        weights = self.problem.weights()
+        self.u, self.w, self.v = (weights[name] for name in "uwv")
+        self.turn = 0
+
+    def step(self, xs: Array, ys: Array) -> Any:
+        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        u, w, v, flat, product = self.u, self.w, self.v, self.flat, self.product
+        local, zs, outputs, errors = flat["local"], flat["zs"], flat["outputs"], flat["errors"]
+        dot(xs, u, out=zs)
+        for before, h, z in self.forward:  # h = sigmoid(z + before @ w)
+            dot(before, w, out=product)
+            add(product, z, out=product)
+            multiply(product, 0.5, out=product)
+            tanh(product, out=product)
+            multiply(product, 0.5, out=product)
+            add(product, 0.5, out=h)
+        after = self.after
+        dot(after, v, out=outputs)
+        np.negative(outputs, out=outputs)
+        np.exp(outputs, out=outputs)
+        outputs += 1
+        np.reciprocal(outputs, out=outputs)
+        np.subtract(outputs, ys, out=errors)
+        loss = np.vdot(errors, errors)
+        errors *= outputs
+        np.subtract(1, outputs, out=outputs)
+        errors *= outputs  # now the gradient before the output's sigmoid
+        np.subtract(1, after, out=local)
+        local *= after
+        multiply(errors, v.T, out=flat["ds"])
+        flat["ds"] *= local
+        carried = self.carried
+        carried.fill(0)
+        w_t = w.T
+        for d, slope in self.backward:
+            multiply(carried, slope, out=carried)
+            add(d, carried, out=d)
+            dot(d, w_t, out=carried)
+        dot(after.T, errors, out=self.dv)
+        dot(self.before.T, flat["ds"], out=self.dw)
+        dot(xs.T, flat["ds"], out=self.du)
+        for value, gradient in ((u, self.du), (w, self.dw), (v, self.dv)):
+            gradient *= RATE
+            value -= gradient
+        return loss / 2
+
+    def __call__(self) -> Any:
+        loss: Any = 0.0
+        for _ in range(self.problem.updates):
+            loss = loss + self.step(self.flat_xs[self.turn], self.flat_ys[self.turn])
+            self.turn = (self.turn + 1) % len(self.xs)
+        return loss
+
+    def results(self) -> Results:
+        return {"u": self.u, "w": self.w, "v": self.v}
+
+
+class Layer:
+    """What the layers share; `columns` is how many gates' local derivatives a step has."""
+
+    columns = 1
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.xs, self.p = problem.sequences(), problem.weights()
+        T, B, H = problem.steps, problem.batch, problem.hidden
+        G = self.p["u"].shape[1] // H
+        self.z = self.empty(T, B, G * H)
+        self.hs = self.empty(T + 1, B, H)
+        self.block = min(T, max(1, CACHE // (self.columns * B * H * self.hs.itemsize)))
+        self.grads = {name: np.empty_like(value) for name, value in self.p.items()}
+        if problem.inputs:
+            self.grads["xs"] = np.empty_like(self.xs)
+        self.product = self.empty(B, G * H)
+        self.gh, self.d, self.some = (self.empty(B, H) for _ in range(3))
+        self.prepare()
+
+    def empty(self, *shape: int) -> Array:
+        return np.empty(shape, self.problem.dtype)
+
+    def prepare(self) -> None:
+        """Allocate what else a model needs."""
+
+    def __call__(self) -> Results:
+        p, grads, T = self.p, self.grads, len(self.xs)
+        xs = self.xs.reshape(-1, self.xs.shape[2])
+        u, bias = self.input_weights()
+        z = self.z.reshape(len(xs), -1)
+        np.dot(xs, u, out=z)
+        if bias is not None:
+            z += bias
+        self.hs[0] = p["h0"]
+        self.forward()
+        hs = self.hs[1:].reshape(-1)
+        loss = np.vdot(hs, hs) / hs.size
+        self.gh.fill(0)
+        self.scale = self.hs.dtype.type(2 / hs.size)
+        self.begin_backward()
+        for stop in range(T, 0, -self.block):
+            self.backward(max(0, stop - self.block), stop)
+        grads["h0"][...] = self.gh
+        self.weight_gradients()
+        return {"loss": loss, **grads}
+
+    def input_weights(self) -> tuple[Array, Array | None]:
+        """Return u and the bias as the forward wants them."""
+        return self.p["u"], self.p.get("b")
+
+    def forward(self) -> None:
+        """Compute all states, in `hs[1:]`, from `z`."""
+        raise NotImplementedError
+
+    def begin_backward(self) -> None:
+        """Set what is carried besides `gh` to zero, and prepare weights."""
+
+    def backward(self, start: int, stop: int) -> None:
+        """Go back from step `stop - 1` to `start`: gradients of the gates, and `gh`."""
+        raise NotImplementedError
+
+    def weight_gradients(self) -> None:
+        """Compute the gradients of the weights and of the sequences from those of the gates."""
+        self.from_gates(self.z.reshape(-1, self.z.shape[2]))
+
+    def from_gates(self, dz: Array) -> None:
+        """Compute the gradients of u, w, b and xs from those of the gates, (T * B, G * H)."""
+        grads, p = self.grads, self.p
+        xs = self.xs.reshape(-1, self.xs.shape[2])
+        before = self.hs[:-1].reshape(-1, self.hs.shape[2])
+        np.dot(xs.T, dz, out=grads["u"])
+        if "w" in grads:
+            np.dot(before.T, dz, out=grads["w"])
+            np.dot(np.ones(len(dz), dz.dtype), dz, out=grads["b"])
+        if "xs" in grads:
+            np.dot(dz, p["u"].T, out=grads["xs"].reshape(xs.shape))
+
+
+class RNN(Layer):
+    def prepare(self) -> None:
+        B, H = self.hs.shape[1:]
+        self.local = self.empty(self.block, B, H)
+        # One row a step is faster as a vector: np.dot then calls gemv.
+        flat = (lambda a: a.reshape(-1, H)) if B == 1 else (lambda a: a)
+        self.h_rows, self.z_rows, self.local_rows = map(flat, (self.hs, self.z, self.local))
+        self.row, self.gh_row = (a.reshape(H) if B == 1 else a for a in (self.product, self.gh))
+
+    def forward(self) -> None:
+        dot, add, tanh, w, row = np.dot, np.add, np.tanh, self.p["w"], self.row
+        h = self.h_rows[0]
+        for z, after in zip(self.z_rows, self.h_rows[1:], strict=True):
+            dot(h, w, out=row)
+            add(row, z, out=row)
+            h = tanh(row, out=after)
+
+    def backward(self, start: int, stop: int) -> None:
+        dot, add, multiply, w_t, g = np.dot, np.add, np.multiply, self.p["w"].T, self.gh_row
+        hs, local = self.hs[start + 1 : stop + 1], self.local[: stop - start]
+        ds = self.z[start:stop]  # z is used up: the gradients take its place
+        multiply(hs, hs, out=local)
+        np.subtract(1, local, out=local)
+        multiply(hs, self.scale, out=ds)
+        for d, slope in zip(self.z_rows[start:stop][::-1], self.local_rows[::-1][-(stop - start) :],
+                            strict=True):
+            add(d, g, out=d)
+            multiply(d, slope, out=d)
+            dot(d, w_t, out=g)
+
+
+class LSTM(Layer):
+    columns = 5
+
+    def prepare(self) -> None:
+        T, B, H = self.hs.shape[0] - 1, *self.hs.shape[1:]
+        self.cs, self.tanh_cs = self.empty(T + 1, B, H), self.empty(T, B, H)
+        self.gc = self.empty(B, H)
+        self.local = self.empty(self.block, B, 4, H)
+        self.through = self.empty(self.block, B, H)
+        dtype = self.hs.dtype
+        self.halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], dtype), H)
+        self.shift = np.repeat(np.array([0.5, 0.5, 0, 0.5], dtype), H)
+        self.u, self.w = np.empty_like(self.p["u"]), np.empty_like(self.p["w"])
+
+    def input_weights(self) -> tuple[Array, Array]:
+        np.multiply(self.p["w"], self.halves, out=self.w)
+        return np.multiply(self.p["u"], self.halves, out=self.u), self.p["b"] * self.halves
+
+    def forward(self) -> None:
+        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        w, product, halves, shift, some = self.w, self.product, self.halves, self.shift, self.some
+        H = self.hs.shape[2]
+        self.cs[0] = self.p["c0"]
+        h, c = self.hs[0], self.cs[0]
+        steps = zip(self.z, self.hs[1:], self.cs[1:], self.tanh_cs, strict=True)
+        for z, h_after, c_after, tanh_c in steps:
+            dot(h, w, out=product)
+            add(product, z, out=z)
+            tanh(z, out=z)
+            multiply(z, halves, out=z)
+            add(z, shift, out=z)  # the gates i, f, g, o
+            multiply(z[:, H : 2 * H], c, out=c_after)
+            multiply(z[:, :H], z[:, 2 * H : 3 * H], out=some)
+            c = add(c_after, some, out=c_after)
+            tanh(c, out=tanh_c)
+            h = multiply(z[:, 3 * H :], tanh_c, out=h_after)
+
+    def begin_backward(self) -> None:
+        self.gc.fill(0)
+
+    def backward(self, start: int, stop: int) -> None:
+        dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
+        n, B, H = stop - start, *self.hs.shape[1:]
+        gates = self.z[start:stop].reshape(n, B, 4, H)
+        i, f, g, o = (gates[:, :, k] for k in range(4))
+        local, through = self.local[:n], self.through[:n]
+        t = self.tanh_cs[start:stop]
+        # d(gate before its function) / d(c for i, f, g; h for o)
+        subtract(1, gates, out=local)
+        multiply(local, gates, out=local)
+        multiply(g, g, out=local[:, :, 2])
+        subtract(1, local[:, :, 2], out=local[:, :, 2])
+        multiply(local[:, :, 0], g, out=local[:, :, 0])
+        multiply(local[:, :, 1], self.cs[start:stop], out=local[:, :, 1])
+        multiply(local[:, :, 2], i, out=local[:, :, 2])
+        multiply(local[:, :, 3], t, out=local[:, :, 3])
+        multiply(t, t, out=through)
+        subtract(1, through, out=through)
+        multiply(through, o, out=through)
+        gh, gc, d, w_t, scale = self.gh, self.gc, self.d, self.p["w"].T, self.scale
+        gc_wide, d_some = gc.reshape(B, 1, H), self.some
+        for k in reversed(range(n)):
+            multiply(self.hs[start + k + 1], scale, out=d)
+            add(d, gh, out=d)
+            multiply(d, through[k], out=d_some)
+            add(gc, d_some, out=gc)
+            dz, slopes = gates[k], local[k]
+            multiply(slopes[:, 3], d, out=dz[:, 3])
+            multiply(gc, dz[:, 1], out=d_some)  # carried on, before the forget gate is overwritten
+            multiply(slopes[:, :3], gc_wide, out=dz[:, :3])
+            gc[...] = d_some
+            dot(dz.reshape(B, 4 * H), w_t, out=gh)
+
+    def weight_gradients(self) -> None:
+        super().weight_gradients()
+        self.grads["c0"][...] = self.gc
+
+
+class GRU(Layer):
+    """The gates' gradients are kept as n, r, u, n's hidden part: the input's three come first, the
+    hidden part's three come last."""
+
+    columns = 4
+
+    def prepare(self) -> None:
+        T, B, H = self.hs.shape[0] - 1, *self.hs.shape[1:]
+        self.hidden_n = self.empty(T, B, H)
+        self.dz = self.empty(T, B, 4, H)
+        self.local = self.empty(self.block, B, 4, H)
+        self.halves = np.repeat(np.array([0.5, 0.5, 1], self.hs.dtype), H)
+        self.u, self.w = np.empty_like(self.p["u"]), np.empty_like(self.p["w"])
+        self.du, self.dw = np.empty_like(self.p["u"]), np.empty_like(self.p["w"])
+
+    def input_weights(self) -> tuple[Array, Array]:
+        np.multiply(self.p["w"], self.halves, out=self.w)
+        return np.multiply(self.p["u"], self.halves, out=self.u), self.p["b"] * self.halves
+
+    def forward(self) -> None:
+        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        w, product, some, b_n = self.w, self.product, self.some, self.p["b_n"]
+        H = self.hs.shape[2]
+        h = self.hs[0]
+        product_ru, product_n = product[:, : 2 * H], product[:, 2 * H :]
+        for z, h_after, hidden_n in zip(self.z, self.hs[1:], self.hidden_n, strict=True):
+            dot(h, w, out=product)
+            ru, n = z[:, : 2 * H], z[:, 2 * H :]
+            add(ru, product_ru, out=ru)
+            tanh(ru, out=ru)
+            multiply(ru, 0.5, out=ru)
+            add(ru, 0.5, out=ru)
+            add(product_n, b_n, out=hidden_n)
+            multiply(hidden_n, z[:, :H], out=some)
+            add(n, some, out=n)
+            tanh(n, out=n)
+            np.subtract(h, n, out=some)
+            multiply(some, z[:, H : 2 * H], out=some)
+            h = add(some, n, out=h_after)
+
+    def begin_backward(self) -> None:
+        H = self.hs.shape[2]
+        # rows r, u, n of the transposed hidden weights: the order of `dz[:, :, 1:]`
+        self.w_t = self.p["w"].T.reshape(3 * H, -1)
+
+    def backward(self, start: int, stop: int) -> None:
+        dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
+        n, B, H = stop - start, *self.hs.shape[1:]
+        gates = self.z[start:stop].reshape(n, B, 3, H)
+        r, u, new = (gates[:, :, k] for k in range(3))
+        local = self.local[:n]
+        of_n, of_r, of_u, of_hidden = (local[:, :, k] for k in range(4))
+        subtract(1, u, out=of_u)
+        multiply(new, new, out=of_n)
+        subtract(1, of_n, out=of_n)
+        multiply(of_n, of_u, out=of_n)
+        multiply(of_u, u, out=of_u)
+        subtract(self.hs[start:stop], new, out=of_r)
+        multiply(of_u, of_r, out=of_u)
+        multiply(of_n, r, out=of_hidden)
+        subtract(1, r, out=of_r)
+        multiply(of_r, of_hidden, out=of_r)
+        multiply(of_r, self.hidden_n[start:stop], out=of_r)
+        gh, d, w_t, scale, some = self.gh, self.d, self.w_t, self.scale, self.some
+        d_wide = d.reshape(B, 1, H)
+        for k in reversed(range(n)):
+            multiply(self.hs[start + k + 1], scale, out=d)
+            add(d, gh, out=d)
+            dz = self.dz[start + k]
+            multiply(local[k], d_wide, out=dz)
+            dot(dz.reshape(B, 4 * H)[:, H:], w_t, out=gh)
+            multiply(d, u[k], out=some)
+            add(gh, some, out=gh)
+
+    def weight_gradients(self) -> None:
+        grads, H = self.grads, self.hs.shape[2]
+        dz = self.dz.reshape(-1, 4 * H)
+        xs = self.xs.reshape(-1, self.xs.shape[2])
+        before = self.hs[:-1].reshape(-1, H)
+        np.dot(xs.T, dz[:, : 3 * H], out=self.du)
+        np.dot(before.T, dz[:, H:], out=grads["w"])
+        sums = np.dot(np.ones(len(dz), dz.dtype), dz)
+        grads["b"][: 2 * H], grads["b"][2 * H :] = sums[H : 3 * H], sums[:H]
+        grads["b_n"][...] = sums[3 * H :]
+        # back from n, r, u to PyTorch's r, u, n
+        grads["u"][:, : 2 * H], grads["u"][:, 2 * H :] = self.du[:, H:], self.du[:, :H]
+        if "xs" in grads:
+            u = self.u
+            u[:, :H], u[:, H:] = self.p["u"][:, 2 * H :], self.p["u"][:, : 2 * H]
+            np.dot(dz[:, : 3 * H], u.T, out=grads["xs"].reshape(xs.shape))
+
+
+class MGU(Layer):
+    columns = 4
+
+    def prepare(self) -> None:
+        T, B, H = self.hs.shape[0] - 1, *self.hs.shape[1:]
+        # of both gates: normalized, the multiplier of the normalization, the gate itself
+        self.hats, self.gates = self.empty(2, T, B, H), self.empty(2, T, B, H)
+        self.scales = self.empty(2, T, B, 1)
+        self.resets, self.before_scale = self.empty(T, B, H), self.empty(2, T, B, H)
+        self.mean = self.empty(B, 1)
+        self.more = self.empty(B, H)
+        self.ones = np.full((H, 1), 1 / H, self.hs.dtype)
+
+    def normalize(self, x: Array, hat: Array, scale: Array) -> None:
+        """Put x normalized into `hat`, x (B, H). Means are products with a column of 1 / H."""
+        mean, ones = self.mean, self.ones
+        np.dot(x, ones, out=mean)
+        np.subtract(x, mean, out=hat)
+        np.multiply(hat, hat, out=x)
+        np.dot(x, ones, out=scale)
+        np.add(scale, EPSILON, out=scale)
+        np.sqrt(scale, out=scale)
+        np.reciprocal(scale, out=scale)
+        np.multiply(hat, scale, out=hat)
+
+    def forward(self) -> None:
+        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        p, H, row = self.p, self.hs.shape[2], self.some
+        half, shift = 0.5 * p["scale_f"], 0.5 * p["shift_f"]
+        scale_n, shift_n, w_f, w_n = p["scale_n"], p["shift_n"], p["w_f"], p["w_n"]
+        h = self.hs[0]
+        hats, scales, gates, resets = self.hats, self.scales, self.gates, self.resets
+        for t in range(len(self.z)):
+            z, f, n, reset = self.z[t], gates[0, t], gates[1, t], resets[t]
+            dot(h, w_f, out=row)
+            add(row, z[:, :H], out=row)
+            self.normalize(row, hats[0, t], scales[0, t])
+            multiply(hats[0, t], half, out=f)
+            add(f, shift, out=f)
+            tanh(f, out=f)
+            multiply(f, 0.5, out=f)
+            add(f, 0.5, out=f)
+            multiply(f, h, out=reset)
+            dot(reset, w_n, out=row)
+            add(row, z[:, H:], out=row)
+            self.normalize(row, hats[1, t], scales[1, t])
+            multiply(hats[1, t], scale_n, out=n)
+            add(n, shift_n, out=n)
+            tanh(n, out=n)
+            np.subtract(n, h, out=row)
+            multiply(row, f, out=row)
+            h = add(row, h, out=self.hs[t + 1])
+
+    def denormalize(self, g: Array, hat: Array, scale: Array, out: Array) -> None:
+        """Put the gradient of x into `out`, given that of x normalized; `g` is used up."""
+        mean, ones, some = self.mean, self.ones, self.some
+        np.multiply(g, hat, out=some)
+        np.dot(some, ones, out=mean)
+        np.multiply(hat, mean, out=some)
+        np.dot(g, ones, out=mean)
+        np.subtract(g, mean, out=g)
+        np.subtract(g, some, out=g)
+        np.multiply(g, scale, out=out)
+
+    def backward(self, start: int, stop: int) -> None:
+        dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
+        p, H, gh, d, scale = self.p, self.hs.shape[2], self.gh, self.d, self.scale
+        scale_f, scale_n, w_f_t, w_n_t = p["scale_f"], p["scale_n"], p["w_f"].T, p["w_n"].T
+        more, product = self.more, self.product[:, :H]
+        hats, scales, gates, before_scale = self.hats, self.scales, self.gates, self.before_scale
+        product = self.local_row
+        for t in reversed(range(start, stop)):
+            h, f, n, dz = self.hs[t], gates[0, t], gates[1, t], self.z[t]
+            df, dn = before_scale[0, t], before_scale[1, t]
+            multiply(self.hs[t + 1], scale, out=d)
+            add(d, gh, out=d)
+            multiply(n, n, out=dn)
+            subtract(1, dn, out=dn)
+            multiply(dn, f, out=dn)
+            multiply(dn, d, out=dn)
+            multiply(dn, scale_n, out=more)
+            self.denormalize(more, hats[1, t], scales[1, t], dz[:, H:])
+            dot(dz[:, H:], w_n_t, out=product)  # of f * h
+            subtract(n, h, out=df)
+            multiply(df, d, out=df)
+            multiply(product, h, out=more)
+            add(df, more, out=df)
+            multiply(product, f, out=gh)
+            add(gh, d, out=gh)
+            multiply(d, f, out=d)
+            subtract(gh, d, out=gh)
+            subtract(1, f, out=more)
+            multiply(more, f, out=more)
+            multiply(df, more, out=df)
+            multiply(df, scale_f, out=more)
+            self.denormalize(more, hats[0, t], scales[0, t], dz[:, :H])
+            dot(dz[:, :H], w_f_t, out=product)
+            add(gh, product, out=gh)
+
+    def begin_backward(self) -> None:
+        self.local_row = self.empty(*self.hs.shape[1:])
+
+    def weight_gradients(self) -> None:
+        grads, H = self.grads, self.hs.shape[2]
+        dz = self.z.reshape(-1, 2 * H)
+        self.from_gates(dz)
+        np.dot(self.hs[:-1].reshape(-1, H).T, dz[:, :H], out=grads["w_f"])
+        np.dot(self.resets.reshape(-1, H).T, dz[:, H:], out=grads["w_n"])
+        ones = np.ones(len(dz), dz.dtype)
+        for k, gate in enumerate("fn"):
+            d, hats = self.before_scale[k].reshape(-1, H), self.hats[k].reshape(-1, H)
+            np.dot(ones, d, out=grads[f"shift_{gate}"])
+            np.multiply(d, hats, out=d)
+            np.dot(ones, d, out=grads[f"scale_{gate}"])
+
+
+class RaggedRNN:
+    """Valid steps only, packed one behind the other: step t has as many rows as go on at t."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.xs, self.lengths = problem.sequences(), problem.lengths()
+        self.p = problem.weights()
+        valid, H = int(self.lengths.sum()), problem.hidden
+        dtype = problem.dtype
+        self.hs, self.before, self.local, self.ds = (np.empty((valid, H), dtype) for _ in range(4))
+        self.product = np.empty((problem.batch, H), dtype)
+        self.g = np.empty((problem.batch, H), dtype)
+        self.grads = {name: np.empty_like(value) for name, value in self.p.items()}
+        self.grads["xs"] = np.zeros_like(self.xs)
+
+    def pieces(self, counts: list[int]) -> Iterator[tuple[slice, int]]:
+        """Yield where the rows of each step are, and how many."""
+        start = 0
+        for n in counts:
+            yield slice(start, start + n), n
+            start += n
+
+    def __call__(self) -> Results:
+        dot, add, multiply, p = np.dot, np.add, np.multiply, self.p
+        order = np.argsort(-self.lengths, kind="stable")
+        counts = [int(n) for n in (self.lengths > np.arange(self.lengths.max())[:, None]).sum(1)]
+        steps = np.repeat(np.arange(len(counts)), counts)
+        rows = np.concatenate([order[:n] for n in counts])
+        xs = self.xs[steps, rows]
+        hs, before, product, g, w = self.hs, self.before, self.product, self.g, p["w"]
+        dot(xs, p["u"], out=hs)
+        np.add(hs, p["b"], out=hs)
+        places = list(self.pieces(counts))
+        h = p["h0"][order]
+        for place, n in places:
+            before[place] = h[:n]
+            dot(before[place], w, out=product[:n])
+            h = hs[place]
+            add(h, product[:n], out=h)
+            np.tanh(h, out=h)
+        loss = np.vdot(hs, hs) / self.problem.elements
+        multiply(hs, hs, out=self.local)
+        np.subtract(1, self.local, out=self.local)
+        multiply(hs, hs.dtype.type(2 / self.problem.elements), out=self.ds)
+        g.fill(0)
+        w_t = w.T
+        for place, n in reversed(places):
+            d = self.ds[place]
+            add(d, g[:n], out=d)
+            multiply(d, self.local[place], out=d)
+            dot(d, w_t, out=g[:n])
+        grads, ds = self.grads, self.ds
+        dot(before.T, ds, out=grads["w"])
+        dot(xs.T, ds, out=grads["u"])
+        dot(np.ones(len(ds), ds.dtype), ds, out=grads["b"])
+        grads["xs"][steps, rows] = dot(ds, p["u"].T)
+        grads["h0"][order] = g
+        return {"loss": loss, **grads}
+
+
+MODELS: dict[str, Callable[[Problem], Any]] = {
+    **{"adder": Adder, "rnn": RNN, "lstm": LSTM, "gru": GRU, "mgu": MGU}
+}
+
+
+def of(problem: Problem) -> Any:
+    """Return what computes the problem's results when called; an adder has `reset`, too."""
+    return RaggedRNN(problem) if problem.ragged else MODELS[problem.model](problem)
