@@ -41,6 +41,28 @@ THREAD_SETTINGS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+# OpenBLAS' names of kernel sets, and the processor flags (of Linux) that each one needs.
+CORE_TYPES = {
+    "Haswell": {"avx2", "fma"},
+    "Zen": {"avx2", "fma"},
+    "SkylakeX": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "Cooperlake": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"},
+    "SapphireRapids": {"avx512f", "avx512bw", "avx512vl", "avx512_bf16", "amx_bf16"},
+}
+WORTH_TELLING = 1.15
+"""How many times faster another kernel set must be: less is noise."""
+PRODUCT = """
+import time
+import numpy
+a = numpy.ones((640, 640), "float32")
+out = a @ a
+best = 1e9
+for _ in range(8):
+    start = time.process_time()  # of one thread: what else the machine does matters little
+    numpy.matmul(a, a, out=out)
+    best = min(best, time.process_time() - start)
+print(2 * 640**3 / best)
+"""
 
 
 def report() -> list[Section]:
@@ -50,6 +72,7 @@ def report() -> list[Section]:
         ("Packages", _packages()),
         ("Optional parts", _optional_parts()),
         ("Threads", _thread_settings()),
+        ("Matrix products", _core_type_lines()),
         ("Problems", problems()),
     ]
 
@@ -121,6 +144,99 @@ def _dot_version() -> str:
 
 def _thread_settings() -> list[str]:
     return [f"{name}={os.environ[name]}" for name in THREAD_SETTINGS if name in os.environ]
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself, as far as the system tells."""
+    named = [line for line in _processor_lines() if line.startswith("model name")]
+    return named[0].partition(":")[2].strip() if named else platform.processor() or "unknown"
+
+
+def fastest_core_type() -> str | None:
+    """Return the OPENBLAS_CORETYPE with which products are clearly faster, None if there is none.
+
+    OpenBLAS chooses its kernels by the processor's model and does not know every model: on some
+    with AVX-512 it takes those for AVX2. Measured are the kernel sets that can run here, each in a
+    process of its own; the winner again, and the choice of OpenBLAS as well.
+    """
+    rates = core_type_rates()
+    best = max(rates, key=lambda name: rates[name], default="")
+    if not best or rates[best] < WORTH_TELLING * rates[""]:
+        return None
+    usual, again = _product_rate(""), _product_rate(best)
+    if usual is None or again is None:
+        return None
+    return best if again > WORTH_TELLING * usual else None
+
+
+def core_type_rates() -> dict[str, float]:
+    """Return the operations a second of a float32 product by core type; "" is the default.
+
+    Empty where NumPy's BLAS is another one, or the processor's flags are not known.
+    """
+    if "openblas" not in _blas_name().lower():
+        return {}
+    flags = _processor_flags()
+    usable = [name for name, needed in CORE_TYPES.items() if needed <= flags]
+    rates = {name: _product_rate(name) for name in ["", *usable]} if usable else {}
+    found = {name: rate for name, rate in rates.items() if rate is not None}
+    return found if "" in found else {}
+
+
+def _product_rate(core_type: str) -> float | None:
+    """Return the rate of a product in a fresh process, None if that fails."""
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
+    if core_type:
+        environment["OPENBLAS_CORETYPE"] = core_type
+    command = [sys.executable, "-c", PRODUCT]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=20, env=environment, check=True
+        )
+        return float(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def _core_type_lines() -> list[str]:
+    rates = core_type_rates()
+    if not rates:
+        return []
+    listed = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items() if name)
+    lines = [f"float32: {rates[''] / 1e9:.0f} GF/s a core by OpenBLAS' own choice of kernels ({listed})"]
+    chosen = os.environ.get("OPENBLAS_CORETYPE", "")
+    best = max(rates, key=lambda name: rates[name])
+    gain = rates[best] / rates.get(chosen, rates[""])
+    if gain >= WORTH_TELLING:
+        lines.append(
+            f"{best} kernels are {gain:.2f} times as fast as those in use; before Python starts: "
+            f"export OPENBLAS_CORETYPE={best}"
+        )
+    return lines
+
+
+def _blas_name() -> str:
+    try:
+        import numpy
+    except ImportError:
+        return ""
+    built = numpy.show_config(mode="dicts")  # type: ignore[call-overload,func-returns-value,unused-ignore]
+    return str(built.get("Build Dependencies", {}).get("blas", {}).get("name", ""))
+
+
+def _processor_flags() -> set[str]:
+    """Return the processor's flags, as Linux names them; none on other systems."""
+    flags = [line for line in _processor_lines() if line.startswith("flags")]
+    return set(flags[0].partition(":")[2].split()) if flags else set()
+
+
+def _processor_lines() -> list[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
 
 
 def _numpy_problems() -> list[str]:
