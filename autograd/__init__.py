@@ -8,6 +8,7 @@ refuse_mixed_installation()
 from autograd import ops, random
 from autograd.backend import backend
 from autograd.check import GradientReport, check_grad
+from autograd.compile import compile
 from autograd.create import (
     arange,
     eye,
@@ -199,6 +200,7 @@ __all__ = [
     "check_grad",
     "cholesky",
     "clip",
+    "compile",
     "concat",
     "constant",
     "cos",

@@ -5,6 +5,7 @@ So nobody can change what a backward still needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,3 +30,15 @@ def copied(value: Any, dtype: npt.DTypeLike | None = None) -> Array:
 def locked(value: Any) -> Any:
     """Return `value` as an array that cannot be written, nor be made writable by flags or base."""
     return np.asarray(value.data.toreadonly()) if isinstance(value, np.ndarray) else value
+
+
+def apart(value: Any, arrays: Iterable[Array]) -> Array:
+    """Return an array that shares no memory with any of the caller's `arrays`: copied, if it does.
+
+    A value that is whole in itself, and none of them, needs no look at their memory.
+    """
+    array = np.asarray(value)
+    whole = array.base is None and not any([array is x for x in arrays])
+    if not whole and any([np.may_share_memory(array, x) for x in arrays]):
+        return array.copy()
+    return array

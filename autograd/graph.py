@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograd.arrays import locked
+from autograd.arrays import apart, locked
 from autograd.backend import for_running
 from autograd.describe import describe, undrawn
 from autograd.errors import DTypeError, GraphError, ShapeError
@@ -262,7 +262,7 @@ class Graph:
     def leaving(self, results: Sequence[Array], values: Sequence[Array]) -> dict[str, Array]:
         """Return the results of a run for `values` by the outputs' names, read-only."""
         return {
-            name: _leaving(result, values)
+            name: locked(apart(result, values))
             for name, result in zip(self.outputs, results, strict=True)
         }
 
@@ -672,10 +672,3 @@ def _converted(name: str, value: Any, spec: Spec) -> Array:
     if array.dtype.kind in "biuf" and np.can_cast(array.dtype, spec.dtype, "same_kind"):
         array = array.astype(spec.dtype)
     return array
-
-
-def _leaving(value: Array, inputs: Sequence[Array]) -> Array:
-    """Return an output read-only, copied where it is (a view of) the caller's own array."""
-    if any(np.may_share_memory(value, x) for x in inputs):
-        value = value.copy()
-    return locked(value)  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ import numpy as np
 
 import autograd as ag
 from autograd import Graph
-from autograd.arrays import locked
+from autograd.arrays import apart, locked
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.graph import unique_name
 from autograd.node import draw_input
@@ -142,7 +142,7 @@ class Loops:
         drawn.replace(results, count)
         arrays = [*self.data.each.values(), *self.data.same.values()]
         self.latest = {
-            name: apart(x, arrays)
+            name: locked(apart(x, arrays))
             for name, x in zip(self.outputs, results[drawn.width :], strict=True)
         }
 
@@ -230,16 +230,6 @@ def computed(graph: Graph, values: Sequence[Array], backend: str | None) -> list
         results: list[Array] = check.run_graph(graph, values, None)
         return results
     return graph.compile(backend).execute(values)
-
-
-def apart(value: Any, arrays: Any) -> Array:
-    """Return an output read-only, copied where it is a view of one of the caller's `arrays`."""
-    array = np.asarray(value)
-    whole = array.base is None and not any([array is x for x in arrays])
-    if not whole and any([np.may_share_memory(array, x) for x in arrays]):
-        array = array.copy()
-    kept: Array = locked(array)
-    return kept
 
 
 def told(progress: Progress | bool | None, total: int) -> tuple[Progress, Callable[[], Any]]:

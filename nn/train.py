@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autograd import Graph, Node
-from autograd.arrays import copied, locked
+from autograd.arrays import apart, copied, locked
 from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import draw_input
@@ -18,7 +18,7 @@ from autograd.recent import Recent
 from autograd.scope import drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from nn.drawn import Drawn, draw_step
-from nn.many import Batches, Loops, Progress, apart, computed, told
+from nn.many import Batches, Loops, Progress, computed, told
 from nn.optim import Optimizer
 
 MOST = 8
@@ -98,7 +98,7 @@ class TrainingStep:
             results = computed(drawn.graph, values, self.backend)
             drawn.replace(results, 1)
         outputs = zip(drawn.outputs, results[drawn.width :], strict=True)
-        return {name: apart(x, arrays) for name, x in outputs}
+        return {name: locked(apart(x, arrays)) for name, x in outputs}
 
     def _numbers_now(self) -> list[Array]:
         """Return the optimizer's numbers for the next step; made anew only where they changed."""

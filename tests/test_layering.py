@@ -19,6 +19,7 @@ MAY_IMPORT = {
 OPTIONAL = {
     "autograd/doctor.py": {"pygraphviz"},
     "autograd/draw/": {"graphviz", "pygraphviz"},
+    "nn/many.py": {"tqdm"},
 }
 
 
