@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import count
 from typing import Any
 
 from autograd.execute.native.cache import Cache
@@ -31,7 +31,7 @@ class Machine:
 
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
-        self._binding = binding
+        self.binding = binding
         self.triple = binding.get_process_triple()
         self.cpu = binding.get_host_cpu_name()
         self.features = _usable(binding.get_host_cpu_features())
@@ -50,7 +50,7 @@ class Machine:
 
     def target(self) -> Any:
         """Return a new llvmlite target machine; an engine takes it over."""
-        target = self._binding.Target.from_triple(self.triple)
+        target = self.binding.Target.from_triple(self.triple)
         return target.create_target_machine(
             cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="small", jit=True
         )
@@ -78,23 +78,30 @@ def disk() -> Cache:
     return Cache()
 
 
+@cache
+def _linker() -> Any:
+    # JITLink puts a unit's code and constants side by side, as the small code model wants.
+    return machine().binding.create_lljit_compiler(
+        machine().target(), use_jit_link=True, suppress_errors=True
+    )
+
+
+_units = count()  # the linker wants a new name for each unit
+
+
 class Compiled:
     """Machine code in memory, for as long as this object lives."""
 
-    def __init__(self, code: bytes, from_disk: bool) -> None:
-        binding = machine()._binding
+    def __init__(self, code: bytes, names: Iterable[str], from_disk: bool) -> None:
+        library = machine().binding.JITLibraryBuilder().add_object_img(code)
+        for name in names:
+            library.export_symbol(name)
+        self._unit = library.link(_linker(), f"unit{next(_units)}")
         self.from_disk = from_disk
-        self._object = binding.ObjectFileRef.from_data(code)
-        empty = binding.parse_assembly("")
-        # The small code model wants code and constants within 2 GB: llvmlite's own memory manager
-        # (`use_lmm`) puts them side by side.
-        self._engine = binding.create_mcjit_compiler(empty, machine().target(), use_lmm=True)
-        self._engine.add_object_file(self._object)
-        self._engine.finalize_object()
 
     def address(self, name: str) -> int:
         """Return where the function `name` begins."""
-        return int(self._engine.get_function_address(name))
+        return int(self._unit[name])
 
     def function(self, name: str, *arguments: Any, result: Any = None) -> Callable[..., Any]:
         """Return the function `name`, given the ctypes of its arguments. Calls release the GIL."""
@@ -110,10 +117,10 @@ def compiled(module: Module, kept: Cache | None = None) -> Compiled:
     key = hashlib.sha256(f"{machine().key}\n{text}".encode()).hexdigest()
     code = kept.read(key)
     if code is not None:
-        return Compiled(code, from_disk=True)
+        return Compiled(code, module.exported, from_disk=True)
     code = machine_code(text)
     kept.write(key, code)
-    return Compiled(code, from_disk=False)
+    return Compiled(code, module.exported, from_disk=False)
 
 
 def machine_code(text: str) -> bytes:
@@ -131,7 +138,7 @@ def assembly(text: str) -> str:
 
 
 def _optimised(text: str) -> tuple[Any, Any]:
-    binding = machine()._binding
+    binding = machine().binding
     target = machine().target()
     module = binding.parse_assembly(text)
     module.triple = machine().triple

@@ -263,7 +263,7 @@ class Function:
         self.name = name
         self.result = result
         self.arguments = [Value(self, t, f"%a{i}") for i, t in enumerate(arguments)]
-        self._inlined = inlined
+        self.inlined = inlined
         self._locals: list[str] = []
         self._lines: list[str] = []
         self._count = 0
@@ -271,7 +271,7 @@ class Function:
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{a.type.name} {a.text}" for a in self.arguments)
-        linkage, inlined = ("internal ", "alwaysinline ") if self._inlined else ("", "")
+        linkage, inlined = ("internal ", "alwaysinline ") if self.inlined else ("", "")
         head = f"define {linkage}{self.result.name} @{self.name}({arguments}) {inlined}"
         body = "\n".join(["entry:", *self._locals, *self._lines])
         return f"{head}{self.module.attributes} {{\n{body}\n}}"
@@ -488,6 +488,11 @@ class Module:
     def has(self, name: str) -> bool:
         """Tell whether there is a function of this name."""
         return name in self._functions
+
+    @property
+    def exported(self) -> list[str]:
+        """The names of the functions that are seen from outside."""
+        return [name for name, f in self._functions.items() if not f.inlined]
 
     def declare(self, result: Type, name: str, arguments: Sequence[Type]) -> None:
         """Declare a function of LLVM's own."""
