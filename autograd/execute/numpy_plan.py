@@ -69,6 +69,8 @@ class Printer:
         self.current: Compute | Call | None = None
         self.taken: dict[str, int] = {}
         """How many views of a buffer have been named."""
+        self.dense: dict[str, bool] = {}
+        """Which of the named arrays are C-contiguous."""
         self.scratches: dict[tuple[Spec, int], str] = {}
         self.in_use: dict[Spec, int] = {}
 
@@ -125,12 +127,22 @@ class Printer:
             name = f"scratch_{len(self.scratches) + 1}"
             self.namespace[name] = np.empty(spec.shape, spec.dtype)
             self.scratches[spec, number] = name
+            self.dense[name] = True
         return self.scratches[spec, number]
+
+    def contiguous(self, name: str) -> bool:
+        """Return whether the array of this name is C-contiguous, for sure."""
+        return self.dense.get(name, False)
 
     def name(self, place: Place) -> str:
         """Return the name of the array at `place`, as the code being written may use it."""
         if isinstance(place, Var):
             return f"value_{place.number}"
+        name = self._named(place)
+        self.dense[name] = place.contiguous
+        return name
+
+    def _named(self, place: Ref) -> str:
         if place.steps:
             return self._moving(place)
         known = self.names.get(place)
@@ -189,10 +201,8 @@ class Printer:
                 self._call(instruction)
             else:
                 now, following = self.blocks["resident"], self.blocks["next"]
-                self.line(
-                    f"{self.constant(np.copyto, 'copyto')}({self.constant(now, 'resident')}, "
-                    f"{self.constant(following, 'following')})  # all at once"
-                )
+                names = self.constant(now, "resident"), self.constant(following, "following")
+                self.line(f"{names[0]}[...] = {names[1]}  # all at once")
 
     def _compute(self, instruction: Compute) -> None:
         node = instruction.node
@@ -216,32 +226,29 @@ class Printer:
         """Write an op without a rule of its own: its `forward`, and a copy of what that returns."""
         forward = self.constant(Forward(node), f"{node.op.name}_forward")
         call = f"{forward}({', '.join(ins)})"
-        copyto = self.constant(np.copyto, "copyto")
         if not node.op.multiple:
-            self.line(f"{copyto}({outs[0]}, {call})")
+            self.line(f"{outs[0]}[...] = {call}")
             return
         self.line(f"results = {call}")
         for i, out in enumerate(outs):
-            self.line(f"{copyto}({out}, results[{i}])")
+            self.line(f"{out}[...] = results[{i}]")
 
     def _copy(self, instruction: Copy) -> None:
-        copyto = self.constant(np.copyto, "copyto")
         out, source = self.name(instruction.out), self.name(instruction.source)
-        self.said(f"{copyto}({out}, {source})", instruction.why)
+        self.said(f"{out}[...] = {source}", instruction.why)
 
     def _call(self, instruction: Call) -> None:
         ins = [self.name(place) for place in instruction.ins]
         run = self.constant(Forward(instruction.node), "reference")
         first = len(self.lines)
         self.line(f"results = {run}({', '.join(ins)})")
-        copyto = self.constant(np.copyto, "copyto")
         several = instruction.node.op.multiple
         for i, place in enumerate(instruction.outs):
             result = f"results[{i}]" if several else "results"
             if isinstance(place, Var):
                 self.line(f"{self.name(place)} = {result}")
             else:
-                self.line(f"{copyto}({self.name(place)}, {result})")
+                self.line(f"{self.name(place)}[...] = {result}")
         self._comment(first, f"{instruction.path}: by the reference executor, {instruction.why}")
 
     def _repeat(self, instruction: Repeat) -> None:
