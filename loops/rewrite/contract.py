@@ -52,8 +52,8 @@ class Term:
     """A part of what is added in a step: `outer` ops, all linear, applied to `core`."""
 
     core: Node
-    outer: tuple[Node, ...]
-    """The last to apply comes first."""
+    outer: tuple[tuple[Node, int], ...]
+    """Each with the position of its input that differs from step to step; the last comes first."""
     minus: bool
 
 
@@ -127,10 +127,11 @@ class _Planning:
             return [Term(a, outer, minus), Term(b, outer, minus != (node.op is subtract))]
         if node.op is negative:
             return [Term(node.inputs[0], outer, not minus)]
-        varying = [x for x in node.inputs if self.kinds[x] is not Kind.SHARED]
+        varying = [i for i, x in enumerate(node.inputs) if self.kinds[x] is not Kind.SHARED]
         if len(varying) != 1 or not _is_linear(node, varying[0]):
             return None
-        return [Term(varying[0], (*outer, node), minus)]
+        place = varying[0]
+        return [Term(node.inputs[place], (*outer, (node, place)), minus)]
 
     def _able(self, terms: Sequence[Term]) -> bool:
         """Whether all terms differ from step to step (others would be counted, not summed)."""
@@ -241,13 +242,14 @@ class _Planning:
         context.left(graph, node, "summed over all steps at once", times, before, after)
 
 
-def _is_linear(node: Node, x: Node) -> bool:
-    """Whether `node` is linear in `x`, its only input that differs from step to step."""
+def _is_linear(node: Node, place: int) -> bool:
+    """Whether `node` is linear in the one input that differs from step to step."""
+    x = node.inputs[place]
     if node.op.name not in LINEAR and node.op not in (matmul, multiply, divide):
         return False
     if x.dtype != node.dtype:
         return False
-    if node.op is divide and x is not node.inputs[0]:
+    if node.op is divide and place:
         return False
     return bool(node.op is matmul or x.size == node.size)
 
@@ -331,10 +333,9 @@ def is_zero(node: Node) -> bool:
 def _applied(outside: AllSteps, term: Term) -> Node:
     """Return the sum of a term over all steps: that of its core, and the linear ops on it."""
     value: Node = _core_sum(outside, term.core)
-    inner = term.core
-    for node in reversed(term.outer):
-        xs = [value if x is inner else outside.of(x) for x in node.inputs]
-        value, inner = renewed(node, xs), node
+    for node, place in reversed(term.outer):
+        xs = [value if i == place else outside.of(x) for i, x in enumerate(node.inputs)]
+        value = renewed(node, xs)
     return value
 
 
