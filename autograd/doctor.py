@@ -189,7 +189,7 @@ def _product_rate(core_type: str) -> float | None:
     environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
     if core_type:
         environment["OPENBLAS_CORETYPE"] = core_type
-    command = [sys.executable, "-c", PRODUCT]
+    command = [sys.executable, "-P", "-c", PRODUCT]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=20, env=environment, check=True
@@ -204,7 +204,9 @@ def _core_type_lines() -> list[str]:
     if not rates:
         return []
     listed = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items() if name)
-    lines = [f"float32: {rates[''] / 1e9:.0f} GF/s a core by OpenBLAS' own choice of kernels ({listed})"]
+    lines = [
+        f"float32: {rates[''] / 1e9:.0f} GF/s a core by OpenBLAS' own choice of kernels ({listed})"
+    ]
     chosen = os.environ.get("OPENBLAS_CORETYPE", "")
     best = max(rates, key=lambda name: rates[name])
     gain = rates[best] / rates.get(chosen, rates[""])

@@ -25,7 +25,7 @@ import numpy as np
 
 from autograd import doctor
 from benchmarks import report, suite
-from benchmarks.cases import CASES, CONTENDERS, FAMILIES, Case, family
+from benchmarks.cases import CASES, CONTENDERS, FAMILIES, Case
 from benchmarks.contest import machine
 
 
@@ -134,9 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     print(f"\n{texts[-1]}")
     found = {
         "machine": about,
-        "cases": {
-            case.name: {"title": case.title, **asdict(results[case.name])} for case in cases
-        },
+        "cases": {case.name: {"title": case.title, **asdict(results[case.name])} for case in cases},
     }
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from problem import Problem
+
 from benchmarks.cases import LIMIT, OURS, Case, family
 from benchmarks.contest import ROOT, Worker
-from problem import Problem
 
 TOLERANCES = {"float32": 1e-3, "float64": 1e-7}
 """How far norms and sums of gradients may be from those of NumPy, relative to the norm."""
@@ -28,7 +29,7 @@ LENGTHS = (100, 1_000, 10_000, 100_000, 1_000_000)
 Fingerprint = Mapping[str, Sequence[float]]
 
 
-class Disagreement(Exception):
+class DisagreementError(Exception):
     """A contender has not computed what the others have."""
 
 
@@ -62,7 +63,7 @@ class Setting:
 
 @dataclass
 class Result:
-    """What was measured in a case: figures, all samples, who was left out and why, who was wrong."""
+    """What was measured in a case, and who was left out: with the reason, or for being wrong."""
 
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     samples: dict[str, list[dict[str, float]]] = field(default_factory=dict)
@@ -74,15 +75,15 @@ class Result:
 def check(name: str, found: Fingerprint, expected: Fingerprint, tolerance: float) -> None:
     """Make sure that a contender's loss and gradients are the expected ones.
 
-    Raises a Disagreement that names the first result which is another, or lacking.
+    Raises a DisagreementError that names the first result which is another, or lacking.
     """
     for result, (norm, probe) in expected.items():
         if result not in found:
-            raise Disagreement(f"{name} has not computed '{result}'")
+            raise DisagreementError(f"{name} has not computed '{result}'")
         margin = tolerance * norm
         near = [abs(a - b) <= margin for a, b in zip(found[result], (norm, probe), strict=True)]
         if not all(near):  # so that NaN is a disagreement, too
-            raise Disagreement(
+            raise DisagreementError(
                 f"{name} finds another '{result}': norm and weighted sum are "
                 f"{found[result][0]:.6g} and {found[result][1]:.6g}, not {norm:.6g} and {probe:.6g}"
             )
@@ -153,7 +154,7 @@ def _entered(
         if missing is None:
             try:
                 check(name, first["fingerprint"], expected or {}, TOLERANCES[problem.dtype])
-            except Disagreement as error:
+            except DisagreementError as error:
                 result.wrong.append(str(error))
                 missing = f"wrong: {error}"
             else:
@@ -166,9 +167,7 @@ def summary(samples: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return median and quartiles over the rounds, and the least of all calls."""
     medians = [sample["median"] for sample in samples]
     low, middle, high = (
-        statistics.quantiles(medians, n=4, method="inclusive")
-        if len(medians) > 1
-        else medians * 3
+        statistics.quantiles(medians, n=4, method="inclusive") if len(medians) > 1 else medians * 3
     )
     least = min(sample["least"] for sample in samples)
     return {"median": middle, "low": low, "high": high, "least": least}
@@ -288,4 +287,4 @@ def measured(case: Case, names: Sequence[str], setting: Setting) -> Result:
     return MEASURES[case.kind](case, names, setting)
 
 
-__all__ = ["OURS", "Disagreement", "Result", "Setting", "check", "measured", "summary"]
+__all__ = ["OURS", "DisagreementError", "Result", "Setting", "check", "measured", "summary"]

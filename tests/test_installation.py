@@ -154,14 +154,84 @@ def test_doctor_finds_nothing_wrong_with_a_plain_copy(ours, run_python):
     assert str(ours / "autograd") in answer.stdout
 
 
-def test_doctor_reports_every_section():
+def test_doctor_reports_every_section(monkeypatch):
+    monkeypatch.setattr(doctor, "core_type_rates", dict)
     titles = [title for title, _ in doctor.report()]
-    assert titles == ["Versions", "Packages", "Optional parts", "Threads", "Problems"]
+    assert titles[:4] == ["Versions", "Packages", "Optional parts", "Threads"]
+    assert titles[4:] == ["Matrix products", "Problems"]
+
+
+def planted_rates(monkeypatch, rates: dict[str, float], flags: str = "avx2 fma") -> list[str]:
+    """Let the doctor measure these rates; return the list of what it will have measured."""
+    asked: list[str] = []
+
+    def rate(core_type: str) -> float | None:
+        asked.append(core_type)
+        return rates.get(core_type)
+
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    monkeypatch.setattr(doctor, "_blas_name", lambda: "scipy-openblas")
+    monkeypatch.setattr(doctor, "_processor_flags", lambda: set(flags.split()))
+    monkeypatch.setattr(doctor, "_product_rate", rate)
+    return asked
+
+
+AVX512 = "avx2 fma avx512f avx512bw avx512dq avx512vl"
+
+
+def test_doctor_tells_of_faster_kernels(monkeypatch):
+    rates = {"": 125e9, "Haswell": 124e9, "Zen": 125e9, "SkylakeX": 231e9}
+    asked = planted_rates(monkeypatch, rates, AVX512)
+    lines = dict(doctor.report())["Matrix products"]
+    assert "125 GF/s" in lines[0]
+    assert "SkylakeX kernels are 1.85 times as fast" in lines[1]
+    assert lines[1].endswith("export OPENBLAS_CORETYPE=SkylakeX")
+    assert asked == ["", "Haswell", "Zen", "SkylakeX"]
+    assert doctor.fastest_core_type() == "SkylakeX"
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "SkylakeX")
+    assert len(dict(doctor.report())["Matrix products"]) == 1
+    assert doctor.problems() == []
+
+
+def test_doctor_does_not_call_noise_faster(monkeypatch):
+    planted_rates(monkeypatch, {"": 100e9, "Haswell": 110e9, "Zen": 90e9})
+    assert doctor.fastest_core_type() is None
+    assert len(dict(doctor.report())["Matrix products"]) == 1
+
+
+def test_doctor_measures_a_winner_twice(monkeypatch):
+    planted_rates(monkeypatch, {"": 100e9, "Haswell": 200e9})
+    first, later = doctor.core_type_rates(), {"": 100e9, "Haswell": 100e9}
+    monkeypatch.setattr(doctor, "core_type_rates", lambda: first)
+    monkeypatch.setattr(doctor, "_product_rate", later.get)
+    assert doctor.fastest_core_type() is None
+
+
+@pytest.mark.parametrize("fault", ["another BLAS", "no flags", "nothing runs"])
+def test_doctor_says_nothing_of_kernels_it_cannot_measure(fault, monkeypatch):
+    planted_rates(monkeypatch, {} if fault == "nothing runs" else {"": 1e9, "Haswell": 3e9})
+    if fault == "another BLAS":
+        monkeypatch.setattr(doctor, "_blas_name", lambda: "accelerate")
+    if fault == "no flags":
+        monkeypatch.setattr(doctor, "_processor_flags", set)
+    assert doctor.core_type_rates() == {}
+    assert doctor.fastest_core_type() is None
+    assert dict(doctor.report())["Matrix products"] == []
+
+
+def test_doctor_measures_a_product(monkeypatch):
+    monkeypatch.setattr(doctor, "PRODUCT", "print(2.5e9)")
+    assert doctor._product_rate("Haswell") == 2.5e9
+    monkeypatch.setattr(doctor, "PRODUCT", "import os; print(os.environ['OPENBLAS_CORETYPE'])")
+    assert doctor._product_rate("Haswell") is None  # no number
+    monkeypatch.setattr(doctor, "PRODUCT", "raise SystemExit(3)")
+    assert doctor._product_rate("") is None
 
 
 def test_doctor_reports_versions_and_optional_parts(monkeypatch):
     import numpy
 
+    monkeypatch.setattr(doctor, "core_type_rates", dict)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     text = "\n".join(line for _, lines in doctor.report() for line in lines)
     assert f"NumPy {numpy.__version__}" in text

@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import models
+import numpy as np
 from problem import RATE, Problem
-from serve import Unavailable
+from serve import UnavailableError
 
 import autograd as ag
+import nn
+from autograd.execute.plan import MAKERS
+from benchmarks import models
 from loops import memory_plan
+
+
+def available(backend: str) -> str:
+    """Return the backend; raise an UnavailableError where there is none of that name."""
+    if backend not in MAKERS:
+        raise UnavailableError(f"there is no backend '{backend}'")
+    return backend
 
 
 def runner(graph: ag.Graph, backend: str) -> Callable[..., Any]:
     """Return what runs the graph under a backend."""
-    if backend == "reference":
-        return graph.run
-    if not hasattr(graph, "compile"):
-        raise Unavailable(f"graphs have no plans, so no {backend} backend")
-    plan = graph.compile(backend=backend)
+    plan = graph.compile(backend=available(backend))
     if plan.backend != backend:
-        raise Unavailable(f"the plan is {plan.backend}: {plan.reason}")
+        raise UnavailableError(f"the plan is {plan.backend}: {plan.reason}")
     return plan.run  # type: ignore[no-any-return]
 
 
@@ -43,16 +49,18 @@ class Layer:
 
 
 class Adder:
-    """One training step a call: loss, gradients and the update of all weights."""
+    """Training steps that are one plan each, or one for `updates` of them."""
 
     def __init__(self, problem: Problem, backend: str) -> None:
         self.problem = problem
         loss = models.adder_loss(problem)
         self.parameters = loss.parameters
-        graph = loss.grad()
-        self.run = runner(graph, backend)
+        optimizer = nn.SGD(self.parameters.values(), lr=RATE)
+        self.training = nn.TrainingStep(loss, optimizer, backend=available(backend))
         xs, ys = problem.sums()
         self.data = list(zip(xs, ys, strict=True))
+        # Sequences are time first, and examples their second axis.
+        self.sets = {"xs": np.moveaxis(xs[:, :, 0], 0, 1), "ys": np.moveaxis(ys[:, :, 0], 0, 1)}
         self.turn = 0
 
     def reset(self) -> None:
@@ -60,16 +68,16 @@ class Adder:
             self.parameters[name].value = value
         self.turn = 0
 
-    def step(self) -> Any:
-        xs, ys = self.data[self.turn]
-        self.turn = (self.turn + 1) % len(self.data)
-        results = self.run(xs=xs, ys=ys)
-        for name, parameter in self.parameters.items():
-            parameter.value = parameter.value - RATE * results[f"grad_{name}"]
-        return results["loss"]
-
     def __call__(self) -> Any:
-        return sum(self.step() for _ in range(self.problem.updates))
+        updates = self.problem.updates
+        if updates == 1:
+            xs, ys = self.data[self.turn]
+            loss = self.training.run(xs=xs, ys=ys)["loss"]
+        else:
+            turns = (self.turn + np.arange(updates)) % len(self.data)
+            loss = self.training.many(indices=turns[:, None], axis=1, **self.sets)["loss"].sum()
+        self.turn = (self.turn + updates) % len(self.data)
+        return loss
 
     def results(self) -> Any:
         return {name: parameter.value for name, parameter in self.parameters.items()}

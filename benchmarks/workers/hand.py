@@ -19,7 +19,7 @@ def sigmoid(x: Array) -> Array:
 
 
 class Adder:
-    """The binary-addition network: one call does `updates` steps of SGD on one sum after another."""
+    """The binary-addition network: a call is `updates` steps of SGD, on one sum after another."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -32,7 +32,7 @@ class Adder:
         self.turn = 0
 
     def step(self, xs: Array, ys: Array) -> Any:
-        """Return the loss of one sum, half the squared error of its bits, and update the weights."""
+        """Return one sum's loss, half the squared error of its bits; update the weights."""
         u, w, v = self.u, self.w, self.v
         T, B, _ = xs.shape
         hs, outputs = [np.zeros((B, w.shape[0]), xs.dtype)], []

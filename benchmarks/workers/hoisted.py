@@ -32,7 +32,10 @@ class Adder:
         self.hs = np.zeros((T + 1, B, H), problem.dtype)
         self.local, self.ds, self.zs = (np.empty((T, B, H), problem.dtype) for _ in range(3))
         self.outputs, self.errors = (np.empty((T, B, 1), problem.dtype) for _ in range(2))
-        self.carried, self.product = np.empty((B, H), problem.dtype), np.empty((B, H), problem.dtype)
+        self.carried, self.product = (
+            np.empty((B, H), problem.dtype),
+            np.empty((B, H), problem.dtype),
+        )
         self.du, self.dw = np.empty((D, H), problem.dtype), np.empty((H, H), problem.dtype)
         self.dv = np.empty((H, 1), problem.dtype)
         self.flat = {
@@ -207,8 +210,9 @@ class RNN(Layer):
         multiply(hs, hs, out=local)
         np.subtract(1, local, out=local)
         multiply(hs, self.scale, out=ds)
-        for d, slope in zip(self.z_rows[start:stop][::-1], self.local_rows[::-1][-(stop - start) :],
-                            strict=True):
+        for d, slope in zip(
+            self.z_rows[start:stop][::-1], self.local_rows[::-1][-(stop - start) :], strict=True
+        ):
             add(d, g, out=d)
             multiply(d, slope, out=d)
             dot(d, w_t, out=g)
@@ -258,7 +262,7 @@ class LSTM(Layer):
         dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
         n, B, H = stop - start, *self.hs.shape[1:]
         gates = self.z[start:stop].reshape(n, B, 4, H)
-        i, f, g, o = (gates[:, :, k] for k in range(4))
+        i, _, g, o = (gates[:, :, k] for k in range(4))
         local, through = self.local[:n], self.through[:n]
         t = self.tanh_cs[start:stop]
         # d(gate before its function) / d(c for i, f, g; h for o)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """What a contender cannot do here; the message says why."""
 
 

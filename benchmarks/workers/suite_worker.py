@@ -21,7 +21,7 @@ if len(sys.argv) > 2 and hasattr(os, "sched_setaffinity"):  # before any library
 
 import numpy as np
 from problem import PROBE_STEPS, Problem, fingerprint
-from serve import Unavailable, import_loopgrad, serve
+from serve import UnavailableError, import_loopgrad, serve
 
 Build = Callable[[Problem], Any]
 
@@ -158,7 +158,7 @@ def make(name: str) -> tuple[str, Callable[..., Any]]:
             run = build(asked)
             drawn = time.perf_counter()
             run()
-        except Unavailable as error:
+        except UnavailableError as error:
             return {"missing": str(error)}
         except Exception as error:  # one contender's fault must not end the others' run
             traceback.print_exc()
