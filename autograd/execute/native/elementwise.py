@@ -22,6 +22,8 @@ from autograd.execute.native.ir import I1, I8, Function, Type, Value, vector
 from autograd.execute.native.rules import TYPES
 
 DENSE, SPREAD, STRIDED = "dense", "spread", "strided"
+CONSTANT = "constant"
+"""The op of a step that is a number, its attribute `value`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Expression:
     def missing(self) -> str:
         """Say what has no native form, or return ""."""
         for step in self.steps:
+            if step.op == CONSTANT:
+                continue
             arguments = [self.dtype(i) for i in step.arguments]
             reason = rules.missing(step.op, arguments, step.dtype, step.attrs)
             if reason:
@@ -70,6 +74,10 @@ class Expression:
         """Write its instructions for one vector of each operand, and return its results."""
         values = list(operands)
         for step in self.steps:
+            if step.op == CONSTANT:
+                type = operands[0].type.of(TYPES[step.dtype])
+                values.append(operands[0].f.constant(type, step.attrs["value"]))
+                continue
             arguments = [values[i] for i in step.arguments]
             result = arguments[0].type.of(TYPES[step.dtype])
             values.append(rules.compute(step.op, arguments, result, step.attrs))

@@ -7,17 +7,18 @@ What is fixed in the code is how things lie: which axes are dense, and how many 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from math import prod
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from autograd.execute.lower import Call, Commit, Compute, Copy, Instruction, Repeat
 from autograd.execute.native import elementwise, products, reductions
+from autograd.execute.native.blas import Blas
 from autograd.execute.native.elementwise import DENSE, SPREAD, STRIDED, Array, Expression, Step
 from autograd.execute.native.ir import I64, PTR, VOID, Function, Module, Value
-from autograd.execute.refs import Ref, packed
+from autograd.execute.refs import Ref
+from autograd.execute.storage import aligned
 from autograd.node import Node
 from autograd.spec import Spec
 
@@ -44,14 +45,41 @@ class Table:
 class Emitter:
     """Writes instructions into one function `run(table)`."""
 
-    def __init__(self, module: Module, vector_bytes: int, address: Callable[[Ref], int]) -> None:
+    def __init__(
+        self,
+        module: Module,
+        vector_bytes: int,
+        address: Callable[[Ref], int],
+        blas: Blas | None,
+    ) -> None:
+        self.module = module
         self.f: Function = module.function("run", VOID, [PTR])
         self.base = self.f.arguments[0]
         self.vector_bytes = vector_bytes
         self.address = address
+        self.blas = blas
         self.table = Table()
         self.steps: dict[int, Value] = {}
         """The step each loop that is open stands at."""
+        self.packed: dict[Ref, tuple[Value, Value, Value]] = {}
+        """For right factors that loops read again and again: where they are row by row."""
+        self.room = 0
+        """Bytes that products need for copies."""
+        self.held: list[Any] = []
+        """Memory of its own."""
+
+    def finish(self) -> Any:
+        """End the function, and return the table."""
+        self.f.give()
+        if self.room:
+            scratch = self._memory(self.room)
+            self.table.numbers[self.table.meanings["scratch"]] = scratch.ctypes.data
+        return self.table.array()
+
+    def _memory(self, size: int) -> Any:
+        block = aligned(size)
+        self.held.append(block)
+        return block
 
     # Numbers and places.
 
@@ -103,10 +131,62 @@ class Emitter:
     def _repeat(self, instruction: Repeat, blocks: Any) -> None:
         """Write a loop. Its number of steps is in the table."""
         length = self.number(("steps", instruction.loop), instruction.length or 0)
+        outside = dict(self.packed)
+        self._pack(instruction)
         with self.f.range(length) as t:
             self.steps[instruction.loop] = (length - 1) - t if instruction.reverse else t
             self.emit(instruction.body, blocks)
         del self.steps[instruction.loop]
+        self.packed = outside
+
+    def _pack(self, instruction: Repeat) -> None:
+        """Lay out right factors row by row that all steps of a loop read column by column.
+
+        For small products only: BLAS reads both ways equally fast.
+        """
+        written = {ref.buffer for inside in all_of(instruction.body) for ref in written_by(inside)}
+        for inside in instruction.body:
+            if not (isinstance(inside, Compute) and inside.node.op.name == "matmul"):
+                continue
+            a, b, out = as_matrices(*inside.ins, inside.outs[0])
+            moves = any([loop == instruction.loop for loop, _ in b.steps])
+            dense = b.strides[-1] == 1 or b.shape[-1] == 1
+            if moves or dense or b.spec.ndim > 2 or b in self.packed or b.buffer in written:
+                continue
+            self._pack_one(a, b, out)
+
+    def _pack_one(self, a: Ref, b: Ref, out: Ref) -> None:
+        key = ("packed", b)
+        (k, n), m = b.shape, out.shape[-2]
+        sizes = [self.number((*key, i), size) for i, size in enumerate((m, n, k))]
+        small = sizes[0] * sizes[1] * sizes[2] <= products.SMALL
+        copy = self._memory(b.spec.nbytes if m * n * k <= products.SMALL else 0)
+        place = self.f.cast("inttoptr", self.number((*key, "copy"), copy.ctypes.data), PTR)
+        row, column = self._lead(key, b)
+        source = self.pointer(b)
+        one = sizes[0].constant(1)
+        with self.f.when(small):
+            arrays = [
+                Array(b.dtype.name, STRIDED, source, [row, column]),
+                Array(b.dtype.name, DENSE, place, [sizes[1], one]),
+            ]
+            same = Expression((b.dtype.name,), (), (0,))
+            elementwise.emit(
+                self.f, [sizes[2], sizes[1]], same, arrays[:1], arrays[1:], self.vector_bytes
+            )
+        self.packed[b] = (
+            small.where(place, source),
+            small.where(sizes[1], row),
+            small.where(one, column),
+        )
+
+    def _lead(self, key: Hashable, ref: Ref) -> list[Value]:
+        """Return the strides of a matrix, as products want them where an axis has length 1."""
+        (rows, columns), (row, column) = ref.shape[-2:], ref.strides[-2:]
+        column = 1 if columns == 1 else column
+        if rows == 1:
+            row = columns if column == 1 else 1
+        return [self.number(("lead", key, i), s) for i, s in enumerate((row, column))]
 
     def _commit(self, now: Any, following: Any) -> None:
         """Copy the next values over the present ones. Float64 moves all bits as they are."""
@@ -130,9 +210,7 @@ class Emitter:
             expression, ins = expressed(node, instruction.ins)
             self._elementwise(expression, ins, instruction.outs)
 
-    def _elementwise(
-        self, expression: Expression, ins: Sequence[Ref], outs: Sequence[Ref]
-    ) -> None:
+    def _elementwise(self, expression: Expression, ins: Sequence[Ref], outs: Sequence[Ref]) -> None:
         shape = outs[0].shape
         strides = [broadcast_strides(ref, shape) for ref in (*ins, *outs)]
         sizes, arrays = self.arrays(shape, [*ins, *outs], strides)
@@ -217,7 +295,25 @@ class Emitter:
                 rest = [move[1:] for move in moves]
                 self._products(key, sizes, sides, lengths[1:], rest, moved)
             return
-        products.emit_refs(self, key, sizes, [side[-2:] for side in sides], pointers)
+        dtype = key[0].dtype.name
+        if not self.module.has(products.name(dtype)):
+            products.write(self.module, dtype, self.vector_bytes, self.blas)
+        arguments: list[Value] = []
+        for pointer, ref in zip(pointers, key, strict=True):
+            at = self.packed.get(ref) if ref is key[1] else None
+            arguments += at or (pointer, *self._lead(("product", ref), ref))
+        gemm = self.blas.gemm(dtype) if self.blas else 0
+        size = key[1].shape[-2] * key[1].shape[-1] * key[1].dtype.itemsize
+        self.room = max(self.room, size)
+        places = [self.number("scratch", 0), self.number(("gemm", dtype), gemm)]
+        self.f.call(
+            VOID,
+            products.name(dtype),
+            *arguments,
+            *sizes,
+            self.f.constant(I64, 0),
+            *[self.f.cast("inttoptr", place, PTR) for place in places],
+        )
 
 
 def refusal(instruction: Instruction) -> str:
@@ -243,7 +339,11 @@ def _refused(instruction: Compute) -> str:
     node = instruction.node
     dtypes = {ref.dtype.name for ref in (*instruction.ins, *instruction.outs)}
     if node.op.name == "matmul":
-        return products.missing(dtypes)
+        out = as_matrices(*instruction.ins, instruction.outs[0])[2]
+        if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+            return f"op 'matmul' has no native form for {', '.join(sorted(dtypes))}"
+        apart = out.shape[-1] != 1 and out.strides[-1] != 1
+        return "the columns of a product lie apart" if apart else ""
     if node.op.name in ("sum", "mean", "max", "min", "sum_to"):
         if reduced_axes(node) is None or len(dtypes) > 1:
             return f"op '{node.op.name}' has no native form for {', '.join(sorted(dtypes))}"
@@ -252,6 +352,21 @@ def _refused(instruction: Compute) -> str:
     if node.op.multiple and node.op.name != "fused":
         return f"op '{node.op.name}' has no native rule"
     return expressed(node, instruction.ins)[0].missing()
+
+
+def all_of(code: Sequence[Instruction]) -> Iterator[Instruction]:
+    """Yield instructions and those in their bodies."""
+    for instruction in code:
+        yield instruction
+        if isinstance(instruction, Repeat):
+            yield from all_of(instruction.body)
+
+
+def written_by(instruction: Instruction) -> Sequence[Ref]:
+    """Return where an instruction itself writes."""
+    if isinstance(instruction, Compute):
+        return instruction.outs
+    return (instruction.out,) if isinstance(instruction, Copy) else ()
 
 
 def identity(copy: Copy) -> Expression:
@@ -360,7 +475,7 @@ def _inner(size: int, stride: int) -> str:
 
 
 def as_matrices(a: Ref, b: Ref, out: Ref) -> tuple[Ref, Ref, Ref]:
-    """Return a product's operands and result with an axis of length 1 for each that vectors lack."""
+    """Return operands and result of a product with the axes of length 1 that vectors lack."""
     if a.spec.ndim == 1:
         a = _with_axis(a, 0)
         out = _with_axis(out, out.spec.ndim - (b.spec.ndim > 1))

@@ -197,6 +197,10 @@ class Value:
         """Compare for inequality; NaN differs from everything."""
         return self._compare("une", "ne", other)
 
+    def is_null(self) -> Value:
+        """Tell whether a pointer is null."""
+        return self.f.emit(I1, f"icmp eq ptr {self.text}, null")
+
     def is_nan(self) -> Value:
         """Tell where this is NaN."""
         return self._compare("uno", "ne", self)
@@ -334,6 +338,12 @@ class Function:
         place = pointer if index is None else self.at(type, pointer, index)
         return self.emit(type, f"load {type.name}, ptr {place.text}, align {type.size}")
 
+    def load_fixed(self, type: Type, pointer: Value, index: int) -> Value:
+        """Load what nothing writes to while the function runs, so that loops need it only once."""
+        place = self.at(type, pointer, index)
+        text = f"load {type.name}, ptr {place.text}, align {type.size}, !invariant.load !0"
+        return self.emit(type, text)
+
     def store(self, value: Value, pointer: Value, index: Value | float | None = None) -> None:
         """Store a number or a whole vector, as aligned as its elements."""
         place = pointer if index is None else self.at(value.type, pointer, index)
@@ -462,6 +472,11 @@ class Function:
         with self.when(~condition):
             yield
 
+    def leave(self) -> None:
+        """Return from the function, as the last thing in a `when`."""
+        self._lines.append("  ret void")
+        self._start(self._label())  # what follows is never reached
+
     def give(self, value: Value | None = None) -> None:
         """Return from the function."""
         self._lines.append(
@@ -502,4 +517,4 @@ class Module:
 
     def __str__(self) -> str:
         functions = (str(f) for f in self._functions.values())
-        return "\n".join([*self._declared.values(), *functions, ""])
+        return "\n".join([*self._declared.values(), *functions, "!0 = !{}", ""])
