@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
+from inspect import signature
 from threading import RLock
 from types import MethodType
 from typing import Any, ClassVar, overload
@@ -136,9 +137,10 @@ class Compiled:
         name = getattr(self._fn, "__name__", "compiled").strip("<>")
         inputs: dict[str, Node] = {}
         arguments = list(leaves)
-        for i, leaf in enumerate(leaves):
+        taken: dict[str, int] = {}
+        for i, (leaf, path) in enumerate(zip(leaves, _paths(self._fn, form), strict=True)):
             if _dynamic(leaf):
-                key = unique_name(getattr(leaf, "name", None) or f"x_{i}", dict.fromkeys(inputs, 2))
+                key = unique_name(path, taken)
                 spec = make_spec(leaf.shape, leaf.dtype)
                 arguments[i] = inputs[key] = draw_input(key, spec, None)
                 inputs[key].line = user_line()
@@ -278,6 +280,28 @@ def _pure(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
         outputs = cut.inline(list(ports.values()))
     body = Graph.of(ports, dict(zip(graph.outputs, outputs, strict=True)), graph.name)
     return interned(body), tuple(lifted.values())
+
+
+def _paths(fn: Callable[..., Any], form: Any) -> list[str]:
+    """Return what each leaf of (args, kwargs) is called: its argument, and its place in that."""
+    (_, positional), (_, named) = (child for child in form[1])
+    try:
+        names = list(signature(fn).parameters)
+    except (TypeError, ValueError):  # written in C
+        names = []
+    names += [f"x{i}" for i in range(len(names), len(positional))]
+    stack = [*zip(names, positional, strict=False), *named]
+    paths = []
+    stack.reverse()
+    while stack:
+        path, part = stack.pop()
+        if part is None:
+            paths.append(path)
+            continue
+        kind, children = part
+        pairs = children if kind is dict else enumerate(children)
+        stack += [(f"{path}.{key}", child) for key, child in reversed([*pairs])]
+    return paths
 
 
 def _dynamic(leaf: Any) -> bool:

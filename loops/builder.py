@@ -13,6 +13,7 @@ from autograd.graph import Graph, ancestry, unique_name
 from autograd.node import NO_ATTRS, OPS, Node, apply, draw_input, seen_from, tensor
 from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
+from autograd.structure import interned
 from autograd.trampoline import trampoline
 from loops.delays import (
     Delay,
@@ -430,6 +431,9 @@ class Builder:
         captured = self._captured_by(outputs.values())
         ports = [*captured.values(), *self.states, *self.sequences]
         body = Graph.of(_unique_names(ports), outputs, self.name)
+        outside = (*captured, *self.states.values(), *self.sequences.values())
+        if self.scope.parent is None and not any([x.virtual for x in outside]):
+            body = interned(body)  # on tensors the same body is drawn at every call
         counts = Ports(len(captured), len(self.states), len(self.sequences))
         self.flipped = self.options.reverse and self.going is not None  # such a loop runs forward
         lags = [self.lags.get(port, 1) for port in self.states]
