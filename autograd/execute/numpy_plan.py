@@ -18,7 +18,7 @@ from autograd.execute.numpy_rules import rule_for
 from autograd.execute.reference import compute, note
 from autograd.execute.refs import Ref, packed
 from autograd.execute.source import FILE, defined, remark
-from autograd.execute.storage import ALIGNMENT
+from autograd.execute.storage import aligned
 from autograd.graph import Graph
 from autograd.node import Node, Parameter
 from autograd.spec import Array, Spec
@@ -64,6 +64,8 @@ class Printer:
         self.names: dict[Any, str] = {}
         self.kept: list[Any] = []
         self.frames: list[Frame] = []
+        self.fallbacks = {call.path: call.why for call in lowering.calls}
+        """Paths of what another backend runs, and why."""
         self.lines: list[tuple[str, Compute | Call | None]] = []
         """Each line, and what it is part of."""
         self.current: Compute | Call | None = None
@@ -336,13 +338,6 @@ class Forward:
         return node.op.forward(*arrays, **node.attrs)
 
 
-def aligned(size: int) -> Array:
-    """Return `size` bytes that begin at a multiple of the alignment."""
-    block = np.empty(size + ALIGNMENT, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
-    return block[start : start + size]
-
-
 class NumpyProgram:
     """A graph lowered, printed and bound: `execute` runs it.
 
@@ -350,10 +345,13 @@ class NumpyProgram:
     leaves them out of its values, and each run ends with their next values in their place.
     """
 
+    printer_type: type[Printer] = Printer
+
     def __init__(self, graph: Graph, feedback: Mapping[str, str] | None = None) -> None:
         self.lowering = Lowering(graph, feedback)
-        printer = Printer(self.lowering)
+        printer = self.printer_type(self.lowering)
         self.source = printer.print()
+        self.fallbacks = printer.fallbacks
         self.parts = [part for _, part in printer.lines]
         self.function: Callable[[], list[Array]] = defined(self.source, "run", printer.namespace)
         buffers = self.lowering.buffers

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from autograd.backend import checked, chosen
@@ -25,6 +26,8 @@ class Plan:
         reason: str,
         source: str,
         execute: Callable[[Sequence[Any]], list[Array]],
+        fallbacks: Mapping[str, str] | None = None,
+        resident: Mapping[str, Array] | None = None,
     ) -> None:
         self.graph = graph
         self.backend = backend
@@ -37,7 +40,12 @@ class Plan:
         """From values of the inputs, of the right specs, to those of the outputs, unchecked.
 
         Nobody writes to what it returns later on. An output may be one of the values that came in.
+        Inputs that are fed back (`resident`) are left out.
         """
+        self.fallbacks = dict(fallbacks or {})
+        """Paths of nodes that another backend runs for this one, and why."""
+        self.resident = dict(resident or {})
+        """The memory of inputs that are fed back: what a run makes of them is in here after it."""
 
     def run(self, **inputs: Any) -> dict[str, Array]:
         """Return the values of the outputs, read-only, by name: what `graph.run(...)` returns."""
@@ -50,34 +58,87 @@ class Plan:
         return f"<Plan of graph '{self.graph.name}' for {self.backend}: {self.reason}>"
 
 
-def compiled(graph: Graph, backend: str | None = None) -> Plan:
-    """Return the plan of `graph` for a backend, by default the one chosen; made once."""
+Feedback = Mapping[str, str]
+"""Inputs that stay in a plan, each with the output that is its next value."""
+
+
+def compiled(graph: Graph, backend: str | None = None, feedback: Feedback | None = None) -> Plan:
+    """Return the plan of `graph` for a backend, by default the one chosen; made once.
+
+    With `feedback`, each run ends with the next values in the place of those inputs, all of them at
+    once; such a plan has a state of its own, so it is made anew each time.
+    """
     asked = chosen() if backend is None else checked(backend)
+    if feedback:
+        return _made(graph, asked, feedback)
     key = ("plan", asked)
     plan: Plan | None = graph._cache.get(key)
     if plan is None:
-        plan = graph._cache[key] = _made(graph, asked)
+        plan = graph._cache[key] = _made(graph, asked, {})
     return plan
 
 
-def _made(graph: Graph, asked: str) -> Plan:
-    name = next(iter(MAKERS)) if asked == "auto" else asked
-    if name not in MAKERS:
-        raise GraphError(f"backend '{asked}' is not installed; those that are: {', '.join(MAKERS)}")
-    return MAKERS[name](graph, "it was asked for" if name == asked else "the fastest there is")
+def _made(graph: Graph, asked: str, feedback: Feedback) -> Plan:
+    if asked != "auto":
+        return MAKERS[asked](graph, "it was asked for", feedback)
+    if native_missing():
+        return _numpy(graph, f"the fastest there is: {native_missing()}", feedback)
+    return _native(graph, "the fastest there is", feedback)
 
 
-def _reference(graph: Graph, reason: str) -> Plan:
+def _reference(graph: Graph, reason: str, feedback: Feedback) -> Plan:
+    if feedback:
+        raise GraphError(
+            "the reference executor keeps no inputs; ask for a plan of another backend"
+        )
     return Plan(graph, "reference", reason, str(graph), lambda values: execute(graph, values))
 
 
-def _numpy(graph: Graph, reason: str) -> Plan:
+def _numpy(graph: Graph, reason: str, feedback: Feedback) -> Plan:
     from autograd.execute.numpy_plan import NumpyProgram
     from autograd.rewrite.pipeline import optimized
 
-    program = NumpyProgram(optimized(graph)[0])
-    return Plan(graph, "numpy", reason, program.source, program.execute)
+    program = NumpyProgram(optimized(graph)[0], feedback)
+    return _of(graph, "numpy", reason, program)
 
 
-MAKERS: dict[str, Callable[[Graph, str], Plan]] = {"reference": _reference, "numpy": _numpy}
-"""What makes the plans of each backend, the fastest first, from a graph and why it was chosen."""
+def _native(graph: Graph, reason: str, feedback: Feedback) -> Plan:
+    missing = native_missing()
+    if missing:
+        raise GraphError(f"backend 'native' cannot be used: {missing}")
+    from autograd.execute.native_plan import NativeProgram
+    from autograd.rewrite.cost import NATIVE
+    from autograd.rewrite.pipeline import optimized
+
+    program = NativeProgram(optimized(graph, machine=NATIVE)[0], feedback)
+    return _of(graph, "native", reason, program)
+
+
+def _of(graph: Graph, backend: str, reason: str, program: Any) -> Plan:
+    return Plan(
+        graph,
+        backend,
+        reason,
+        program.source,
+        program.execute,
+        program.fallbacks,
+        program.resident,
+    )
+
+
+@cache
+def native_missing() -> str:
+    """Say why there can be no native plans here, or return ""."""
+    try:
+        import llvmlite  # noqa: F401
+    except ImportError:
+        return "llvmlite is not installed (pip install 'loopgrad[native]')"
+    return ""
+
+
+MAKERS: dict[str, Callable[[Graph, str, Feedback], Plan]] = {
+    "reference": _reference,
+    "numpy": _numpy,
+    "native": _native,
+}
+"""What makes the plans of each backend, from a graph, why it was chosen, and what is fed back."""

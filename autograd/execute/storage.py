@@ -6,8 +6,19 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+import numpy as np
+
+from autograd.spec import Array
+
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vectors there are."""
+
+
+def aligned(size: int) -> Array:
+    """Return `size` bytes that begin at a multiple of the alignment."""
+    block = np.empty(size + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + size]
 
 
 class Need(NamedTuple):

@@ -148,7 +148,7 @@ class Emitter:
         for inside in instruction.body:
             if not (isinstance(inside, Compute) and inside.node.op.name == "matmul"):
                 continue
-            a, b, out = as_matrices(*inside.ins, inside.outs[0])
+            a, b, out = as_matrices(inside.ins[0], inside.ins[1], inside.outs[0])
             moves = any([loop == instruction.loop for loop, _ in b.steps])
             dense = b.strides[-1] == 1 or b.shape[-1] == 1
             if moves or dense or b.spec.ndim > 2 or b in self.packed or b.buffer in written:
@@ -339,7 +339,7 @@ def _refused(instruction: Compute) -> str:
     node = instruction.node
     dtypes = {ref.dtype.name for ref in (*instruction.ins, *instruction.outs)}
     if node.op.name == "matmul":
-        out = as_matrices(*instruction.ins, instruction.outs[0])[2]
+        out = as_matrices(instruction.ins[0], instruction.ins[1], instruction.outs[0])[2]
         if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
             return f"op 'matmul' has no native form for {', '.join(sorted(dtypes))}"
         apart = out.shape[-1] != 1 and out.strides[-1] != 1
