@@ -17,7 +17,7 @@ ORDER: tuple[str, ...] = (
     *("fold", "algebra", "powers", "views", "cse"),
     *("merge_loops", "merge_states", "trim_ports", "cse"),
     *("invariants", "regroup", "batch", "push_out", "contract"),
-    *("history", "trim_ports"),
+    *("residuals", "history", "trim_ports"),
     *("views", "cse", "chain"),
     "fuse",
 )
