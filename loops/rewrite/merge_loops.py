@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autograd.graph import Graph
 from autograd.node import Node
@@ -14,8 +15,11 @@ from autograd.rewrite.nodes import neutral, substitute, with_body
 from autograd.rewrite.pipeline import register
 from loops.form import ports_of
 from loops.loop import loop
-from loops.rewrite.equal import classes_of_states, numbers_of_ports, same_source
-from loops.rewrite.parts import Parts, State, loops_in
+from loops.rewrite.equal import numbered
+from loops.rewrite.levels import outside_in
+from loops.rewrite.merge_states import merge_equal
+from loops.rewrite.parts import Entry, Parts, State, loops_in
+from loops.rewrite.slices import same_source
 
 LAW = "they take the same steps, and none of them waits for an output of another"
 
@@ -33,10 +37,13 @@ def merge_loops(graph: Graph, context: Context) -> Graph:
     replacements: dict[Node, Node] = {}
     for ready in rounds(graph, kinds) if kinds else ():
         for members in clusters(graph, ready, context):
-            whole, parts = joined(members)
+            whole = joined(members)
+            merge_equal(whole)
             outputs = whole.outputs()
-            for part, node in zip(parts, members, strict=True):
-                replacements |= part.handed_out(loops[node], outputs)
+            first = 0
+            for node in members:
+                replacements |= whole.handed_out(loops[node], outputs, first)
+                first += len(node.attrs["body"].outputs)
             names = ", ".join([title(node) for node in members[1:]])
             context.moved(graph, members[0], f"merged with {names}", LAW)
     return substitute(graph, replacements)
@@ -197,47 +204,40 @@ def _why_apart(cluster: Cluster, node: Node, sizes: dict[Node, int], machine: Ma
 
 def _stop_together(a: Node, b: Node) -> bool:
     """Whether two loops that their data stop surely do so after the same step."""
-    both, (first, second) = side_by_side([a, b])
-    classes = classes_of_states(both, numbers_of_ports(both))
-    place = {x: i for i, x in enumerate(both.states)}
-    pairs = zip(first.states[:2], second.states[:2], strict=True)
-    return all([classes[place[x]] == classes[place[y]] for x, y in pairs])
+    both, (first, _) = side_by_side([a, b])
+    classes = numbered(both)[1]
+    other = len(first.states)
+    return all([classes[i] == classes[other + i] for i in range(2)])
 
 
-def joined(nodes: Sequence[Node]) -> tuple[Parts, list[Parts]]:
-    """Return the parts of one loop that does what `nodes` do, and their own parts.
+def joined(nodes: Sequence[Node]) -> Parts:
+    """Return the parts of one loop that does what `nodes` do.
 
     All read the number of steps, or whether to go on, of the first.
     """
-    whole, parts = side_by_side(nodes)
-    first, *others = parts
-    counts = {
-        x: first.shared[0]
-        for x in [part.shared[0] for part in others if part.node.attrs.get("counted")]
-    }
-    stops = {
-        x: y
-        for part in others
-        if part.node.attrs.get("until")
-        for x, y in zip(part.states[:2], first.states[:2], strict=True)
-    }
+    whole, (first, *others) = side_by_side(nodes)
+    attrs = first.node.attrs
+    counts: dict[Entry, Entry] = {}
+    stops: dict[Any, State] = {}
     for part in others:
-        part.results = {
-            i: stops.get(x, x) if isinstance(x, State) else x for i, x in part.results.items()
-        }
+        if attrs.get("counted"):
+            counts[part.shared[0]] = first.shared[0]
+        if attrs.get("until"):
+            stops |= zip(part.states[:2], first.states[:2], strict=True)
     whole.shared = [x for x in whole.shared if x not in counts]
     whole.states = [x for x in whole.states if x not in stops]
+    whole.results = {i: stops.get(x, x) for i, x in whole.results.items()}
     whole.rewire({x.port: y.port for x, y in (*counts.items(), *stops.items())})
-    return whole, parts
+    return whole
 
 
 def side_by_side(nodes: Sequence[Node]) -> tuple[Parts, list[Parts]]:
-    """Return one loop with the ports of all of `nodes`, and the parts of each."""
+    """Return one loop with the ports and results of all `nodes` in a row, and the parts of each."""
     parts: list[Parts] = []
     taken: set[Node] = set()
     for node in nodes:
         ports = set(node.attrs["body"].inputs.values())
-        if ports & taken:
+        if ports & taken:  # one body for several loops
             node = with_body(node, {"body": neutral(node.attrs["body"])})
             ports = set(node.attrs["body"].inputs.values())
         taken |= ports
@@ -248,8 +248,9 @@ def side_by_side(nodes: Sequence[Node]) -> tuple[Parts, list[Parts]]:
         [x for part in parts for x in part.states],
         [x for part in parts for x in part.each],
         [x for part in parts for x in part.collected],
+        dict(enumerate([x for part in parts for x in part.results.values()])),
     )
     return whole, parts
 
 
-register(Pass("merge_loops", LAW, merge_loops))
+register(Pass("merge_loops", LAW, outside_in(merge_loops)))

@@ -1,4 +1,4 @@
-"""Ports that hold the same are one port: states above all, then what is given and collected."""
+"""What is there twice in a loop is there once: states above all, inputs, outputs and nodes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from autograd.node import Node
 from autograd.rewrite.engine import Context, Pass
 from autograd.rewrite.nodes import substitute
 from autograd.rewrite.pipeline import register
-from loops.rewrite.equal import (
-    classes_of_states,
-    first_alike,
-    first_of,
-    numbers_inside,
-    numbers_of_ports,
-)
+from loops.rewrite.equal import first_of, numbered
+from loops.rewrite.levels import outside_in
 from loops.rewrite.parts import Entry, Parts, Result, loops_in
 
 LAW = "equal at the start and fed alike in each step, they are equal in all steps"
@@ -37,30 +32,39 @@ def merge_states(graph: Graph, context: Context) -> Graph:
 def merge_equal(parts: Parts) -> list[str]:
     """Keep the first of ports that are equal, and say which others became one with it.
 
-    The first stays, so what steers a loop (see `Port.steers`) stays where it is.
+    Then nodes that are equal are one too, so that loops inside are seen to read the same. The first
+    stays, so what steers a loop (see `Port.steers`) stays where it is.
     """
-    given = numbers_of_ports(parts)
-    classes = classes_of_states(parts, given)
-    numbers = numbers_inside(parts, given, classes)
-    stacks = first_of([numbers[x.node] for x in parts.collected])
+    numbers, states = numbered(parts)
     ports: list[tuple[Entry, Entry]] = []
     results: list[tuple[Result, Result]] = []
-    parts.shared = _kept(parts.shared, first_alike(parts.shared, given), ports)
-    parts.states = _kept(parts.states, classes, ports, results)
-    parts.each = _kept(parts.each, first_alike(parts.each, given), ports)
-    parts.collected = _kept(parts.collected, stacks, results)
+
+    def alike(nodes: list[Node]) -> list[int]:
+        return first_of([numbers[x] for x in nodes])
+
+    parts.shared = _kept(parts.shared, alike([x.port for x in parts.shared]), ports)
+    parts.states = _kept(parts.states, states, ports, results)
+    parts.each = _kept(parts.each, alike([x.port for x in parts.each]), ports)
+    parts.collected = _kept(parts.collected, alike([x.node for x in parts.collected]), results)
+    if not (ports or results):
+        return []
     other = dict(results)
     parts.results = {i: other.get(x, x) for i, x in parts.results.items()}
-    parts.rewire({x.port: y.port for x, y in ports})
+    firsts: dict[Any, Node] = {}
+    for node in parts.nodes():
+        firsts.setdefault(numbers[node], node)
+    twice = {node: firsts[numbers[node]] for node in parts.nodes() if node.inputs}
+    twice |= {x.port: y.port for x, y in ports}
+    parts.rewire({x: y for x, y in twice.items() if x is not y})
     return [f"{x.name} with {y.name}" for x, y in dict([*ports, *results]).items()]
 
 
 def _kept(entries: list[Any], firsts: Sequence[int], *merged: list[tuple[Any, Any]]) -> list[Any]:
     """Return the first of equal entries; add each other one, with its first, to `merged` lists."""
     pairs = [(x, entries[k]) for x, k in zip(entries, firsts, strict=True) if x is not entries[k]]
-    for pairs_so_far in merged:
-        pairs_so_far += pairs
+    for found in merged:
+        found += pairs
     return [x for i, x in enumerate(entries) if firsts[i] == i]
 
 
-register(Pass("merge_states", LAW, merge_states))
+register(Pass("merge_states", LAW, outside_in(merge_states)))

@@ -95,9 +95,9 @@ class Parts:
         """The outputs of the body."""
         return [*[x.after for x in self.states], *[x.node for x in self.collected]]
 
-    def rewire(self, made: Mapping[Node, Node]) -> None:
-        """Have the body read others in place of the nodes that are keys of `made`."""
-        heads = rewired(self.heads, made)
+    def rewire(self, others: Mapping[Node, Node]) -> None:
+        """Have the body read others in place of the nodes that are keys of `others`."""
+        heads = rewired(self.heads, others)
         for state in self.states:
             state.after = heads.pop(0)
         for output, head in zip(self.collected, heads, strict=True):
@@ -140,33 +140,43 @@ class Parts:
         """Return what stands for `items`, outputs of the old loop, once the parts are together."""
         return self.handed_out(items, self.outputs())
 
-    def handed_out(self, items: Iterable[Node], outputs: Mapping[Result, Node]) -> dict[Node, Node]:
-        """Return what stands for `items`, outputs of the old loop, among `outputs` of a new one."""
+    def handed_out(
+        self, items: Iterable[Node], outputs: Mapping[Result, Node], first: int = 0
+    ) -> dict[Node, Node]:
+        """Return what stands for `items`, outputs of an old loop, among `outputs` of a new one.
+
+        `first` is the place in `results` where those of that old loop begin.
+        """
         found = {}
         for item in items:
-            result = self.results[item.attrs["index"]]
+            result = self.results[first + item.attrs["index"]]
             found[item] = new = result if isinstance(result, Node) else outputs[result]
             if new is not result and new.name is None:
                 like(new, item)
         return found
 
 
-def rewired(heads: Sequence[Node], made: Mapping[Node, Node]) -> list[Node]:
-    """Return `heads` reading `made[x]` in place of each `x`; what does not change is shared."""
-    done = dict(made)
+def rewired(heads: Sequence[Node], others: Mapping[Node, Node]) -> list[Node]:
+    """Return `heads` with the nodes that are keys of `others` replaced; the unchanged is shared."""
+    done: dict[Node, Node] = {}
     stack = list(heads)
     while stack:
         node = stack[-1]
         if node in done:
             stack.pop()
             continue
-        missing = [x for x in node.inputs if x not in done]
+        other = others.get(node)
+        needed = node.inputs if other is None else (other,)
+        missing = [x for x in needed if x not in done]
         if missing:
             stack += missing
             continue
         stack.pop()
-        same = all([done[x] is x for x in node.inputs])
-        done[node] = node if same else renewed(node, [done[x] for x in node.inputs])
+        if other is not None:
+            done[node] = done[other]
+        else:
+            same = all([done[x] is x for x in node.inputs])
+            done[node] = node if same else renewed(node, [done[x] for x in node.inputs])
     return [done[head] for head in heads]
 
 

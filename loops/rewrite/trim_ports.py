@@ -9,6 +9,7 @@ from autograd.node import Node
 from autograd.rewrite.engine import Context, Pass
 from autograd.rewrite.nodes import substitute
 from autograd.rewrite.pipeline import register
+from loops.rewrite.levels import outside_in
 from loops.rewrite.parts import Collected, Entry, Parts, State, loops_in, stopped_by_data
 
 LAW = "what nobody reads changes nothing; what no step changes is what it was before the loop"
@@ -98,4 +99,4 @@ def _effort(entry: Entry) -> tuple[bool, int]:
     return bool(entry.outer.inputs), entry.outer.spec.nbytes
 
 
-register(Pass("trim_ports", LAW, trim_ports))
+register(Pass("trim_ports", LAW, outside_in(trim_ports)))
