@@ -28,7 +28,7 @@ class Table:
 
     def __init__(self) -> None:
         self.meanings: dict[Hashable, int] = {}
-        self.numbers: list[int | Callable[[], int]] = []
+        self.numbers: list[int] = []
 
     def slot(self, meaning: Hashable, number: int) -> int:
         """Return the place of a number. What means the same has one place."""
@@ -61,19 +61,14 @@ class Emitter:
         self.table = Table()
         self.steps: dict[int, Value] = {}
         """The step each loop that is open stands at."""
-        self.packed: dict[Ref, tuple[Value, Value, Value]] = {}
-        """For right factors that loops read again and again: where they are row by row."""
-        self.room = 0
-        """Bytes that products need for copies."""
+        self.packed: dict[Ref, tuple[Value, Value, Value, Value]] = {}
+        """For right factors that loops read again and again: where they are, packed or not."""
         self.held: list[Any] = []
         """Memory of its own."""
 
     def finish(self) -> Any:
         """End the function, and return the table."""
         self.f.give()
-        if self.room:
-            scratch = self._memory(self.room)
-            self.table.numbers[self.table.meanings["scratch"]] = scratch.ctypes.data
         return self.table.array()
 
     def _memory(self, size: int) -> Any:
@@ -140,45 +135,41 @@ class Emitter:
         self.packed = outside
 
     def _pack(self, instruction: Repeat) -> None:
-        """Lay out right factors row by row that all steps of a loop read column by column.
+        """Lay out right factors that all steps of a loop read, so that products are fastest.
 
-        For small products only: BLAS reads both ways equally fast.
+        For small products only: BLAS packs for itself.
         """
         written = {ref.buffer for inside in all_of(instruction.body) for ref in written_by(inside)}
         for inside in instruction.body:
             if not (isinstance(inside, Compute) and inside.node.op.name == "matmul"):
                 continue
-            a, b, out = as_matrices(inside.ins[0], inside.ins[1], inside.outs[0])
+            _, b, out = as_matrices(inside.ins[0], inside.ins[1], inside.outs[0])
             moves = any([loop == instruction.loop for loop, _ in b.steps])
-            dense = b.strides[-1] == 1 or b.shape[-1] == 1
-            if moves or dense or b.spec.ndim > 2 or b in self.packed or b.buffer in written:
+            if moves or b.spec.ndim > 2 or b in self.packed or b.buffer in written:
                 continue
-            self._pack_one(a, b, out)
+            self._pack_one(b, out)
 
-    def _pack_one(self, a: Ref, b: Ref, out: Ref) -> None:
-        key = ("packed", b)
+    def _pack_one(self, b: Ref, out: Ref) -> None:
+        key = ("packed", b, out)
+        dtype = b.dtype.name
+        self._need_products(dtype)
         (k, n), m = b.shape, out.shape[-2]
         sizes = [self.number((*key, i), size) for i, size in enumerate((m, n, k))]
         small = sizes[0] * sizes[1] * sizes[2] <= products.SMALL
-        copy = self._memory(b.spec.nbytes if m * n * k <= products.SMALL else 0)
+        room = products.packed_size(k, n, dtype, self.vector_bytes) * b.dtype.itemsize
+        copy = self._memory(room if m * n * k <= products.SMALL else 0)
         place = self.f.cast("inttoptr", self.number((*key, "copy"), copy.ctypes.data), PTR)
         row, column = self._lead(key, b)
         source = self.pointer(b)
-        one = sizes[0].constant(1)
         with self.f.when(small):
-            arrays = [
-                Array(b.dtype.name, STRIDED, source, [row, column]),
-                Array(b.dtype.name, DENSE, place, [sizes[1], one]),
-            ]
-            same = Expression((b.dtype.name,), (), (0,))
-            elementwise.emit(
-                self.f, [sizes[2], sizes[1]], same, arrays[:1], arrays[1:], self.vector_bytes
+            self.f.call(
+                VOID, products.pack_name(dtype), source, row, column, sizes[2], sizes[1], place
             )
-        self.packed[b] = (
-            small.where(place, source),
-            small.where(sizes[1], row),
-            small.where(one, column),
-        )
+        self.packed[b] = (small.where(place, source), row, column, small.to(I64))
+
+    def _need_products(self, dtype: str) -> None:
+        if not self.module.has(products.name(dtype)):
+            products.write(self.module, dtype, self.vector_bytes, self.blas)
 
     def _lead(self, key: Hashable, ref: Ref) -> list[Value]:
         """Return the strides of a matrix, as products want them where an axis has length 1."""
@@ -296,23 +287,23 @@ class Emitter:
                 self._products(key, sizes, sides, lengths[1:], rest, moved)
             return
         dtype = key[0].dtype.name
-        if not self.module.has(products.name(dtype)):
-            products.write(self.module, dtype, self.vector_bytes, self.blas)
+        self._need_products(dtype)
         arguments: list[Value] = []
+        packed = self.f.constant(I64, 0)
         for pointer, ref in zip(pointers, key, strict=True):
-            at = self.packed.get(ref) if ref is key[1] else None
-            arguments += at or (pointer, *self._lead(("product", ref), ref))
-        gemm = self.blas.gemm(dtype) if self.blas else 0
-        size = key[1].shape[-2] * key[1].shape[-1] * key[1].dtype.itemsize
-        self.room = max(self.room, size)
-        places = [self.number("scratch", 0), self.number(("gemm", dtype), gemm)]
+            known = self.packed.get(ref) if ref is key[1] else None
+            if known is not None:
+                packed = known[3]
+            arguments += known[:3] if known else (pointer, *self._lead(("product", ref), ref))
+        gemm = self.number(("gemm", dtype), self.blas.gemm(dtype) if self.blas else 0)
         self.f.call(
             VOID,
             products.name(dtype),
             *arguments,
             *sizes,
             self.f.constant(I64, 0),
-            *[self.f.cast("inttoptr", place, PTR) for place in places],
+            packed,
+            self.f.cast("inttoptr", gemm, PTR),
         )
 
 
