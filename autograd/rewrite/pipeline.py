@@ -16,7 +16,7 @@ PASSES: dict[str, Pass] = {}
 ORDER: tuple[str, ...] = (
     *("fold", "algebra", "powers", "views", "cse"),
     *("merge_loops", "merge_states", "trim_ports", "cse"),
-    *("invariants", "regroup", "batch", "push_out", "contract"),
+    *("split_products", "invariants", "regroup", "batch", "push_out", "contract"),
     *("residuals", "history", "trim_ports"),
     *("views", "cse", "chain"),
     "fuse",

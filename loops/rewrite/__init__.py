@@ -9,6 +9,8 @@ from loops.rewrite import (
     merge_states,
     push_out,
     regroup,
+    residuals,
+    split_products,
     trim_ports,
 )
 
@@ -21,5 +23,7 @@ __all__ = [
     "merge_states",
     "push_out",
     "regroup",
+    "residuals",
+    "split_products",
     "trim_ports",
 ]
