@@ -72,7 +72,10 @@ def mapped(
 
     def write(f: Function, table: Table) -> None:
         sizes = [table.number() for _ in shape]
-        hows = [*map(inner, spread), *(h if (h := inner(r)) != SPREAD else STRIDED for r in results)]
+        hows = [
+            *map(inner, spread),
+            *(h if (h := inner(r)) != SPREAD else STRIDED for r in results),
+        ]
         read = [table.array(x, how) for x, how in zip(arrays, hows, strict=True)]
         count = len(operands)
         wide = width or machine().vector_bytes

@@ -1,8 +1,9 @@
 """The BLAS that NumPy itself computes with, found in this process: where its matrix product begins.
 
-Native code calls it by address, so that large products run as fast as NumPy's and use the same threads.
-NumPy's wheels carry OpenBLAS with 64-bit integers under names of their own (`scipy_cblas_dgemm64_`), or on
-macOS use Apple's Accelerate; other builds load a library with the plain names.
+Native code calls it by address, so that large products run as fast as NumPy's and use the same
+threads. NumPy's wheels carry OpenBLAS with 64-bit integers under names of their own
+(`scipy_cblas_dgemm64_`), or on macOS use Apple's Accelerate; other builds load a library with the
+plain names.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Machine code on disk, so that a second process need not compile.
 
 What is loaded from here is executed, so nobody else may be able to write it: the folder must be a
-real folder (no link) that belongs to this user and that no one else may write to, and so must be each
-file. Otherwise nothing is read or written, and `reason` says why. A checksum finds files that were
-cut off or damaged; they count as absent. Files are written beside their place and renamed, so a reader
-sees all of a file or none of it, and two processes that write the same file do no harm.
+real folder (no link) that belongs to this user and that no one else may write to, and so must be
+each file. Otherwise nothing is read or written, and `reason` says why. A checksum finds files that
+were cut off or damaged; they count as absent. Files are written beside their place and renamed, so
+a reader sees all of a file or none of it, and two processes that write the same file do no harm.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Kernels that compute a whole expression for each element: one pass over memory, on vectors.
 
 An `Expression` is what is computed: a list of ops, each on operands or on results before it. An
-`Array` is where an operand lies while the code runs: its address and strides are values, so the same code
-runs for any sizes. Only how the innermost axis lies in memory is known when the code is written:
-`DENSE` (one element after the other), `SPREAD` (one element for the whole row, as a bias in its column),
-`STRIDED` (anything else; each lane is fetched by itself).
+`Array` is where an operand lies while the code runs: its address and strides are values, so the
+same code runs for any sizes. Only how the innermost axis lies in memory is known when the code is
+written: `DENSE` (one element after the other), `SPREAD` (one element for the whole row, as a bias
+in its column), `STRIDED` (anything else; each lane is fetched by itself).
 
-The nest of loops has one loop an axis, and the innermost takes as many elements as a vector holds. What
-is left at the end of a row is done once more with a mask, which touches no memory beyond the row.
+The nest of loops has one loop an axis, and the innermost takes as many elements as a vector holds.
+What is left at the end of a row is done once more with a mask, which touches no memory beyond the
+row.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ CONSTANT = "constant"
 
 @dataclass(frozen=True)
 class Step:
-    """One op of an expression. Its arguments are numbers of operands and steps, counted together."""
+    """One op of an expression. Its arguments are numbers of operands and steps, counted
+    together."""
 
     op: str
     arguments: tuple[int, ...]
@@ -173,10 +175,8 @@ def rounds(length: Value, lanes: int) -> Iterator[Lanes]:
 
 
 def spreads(arrays: Sequence[Array], lanes: int) -> list[Value | None]:
-    """Return the values of arrays that have one for the whole row, in all lanes; None for others."""
-    return [
-        _spread(array, lanes) if array.inner == SPREAD else None for array in arrays
-    ]
+    """Return in all lanes the values of arrays with one for the whole row; None for the others."""
+    return [_spread(array, lanes) if array.inner == SPREAD else None for array in arrays]
 
 
 def _spread(array: Array, lanes: int) -> Value:

@@ -1,14 +1,15 @@
 """Products of matrices: C = A @ B or C += A @ B, for sizes and strides known when it runs.
 
-Small ones are computed here, large ones by NumPy's own BLAS, whose call costs more than a small product
-takes. A small product is made of tiles: a few rows of A times a few vectors of columns of B, whose sums
-stay in registers while k runs (Goto, van de Geijn 2008). A machine can begin about eight
-multiply-adds before the first is done, so a tile with fewer sums has each of them in several parts.
+Small ones are computed here, large ones by NumPy's own BLAS, whose call costs more than a small
+product takes. A small product is made of tiles: a few rows of A times a few vectors of columns of
+B, whose sums stay in registers while k runs (Goto, van de Geijn 2008). A machine can begin about
+eight multiply-adds before the first is done, so a tile with fewer sums has each of them in several
+parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from autograd.execute.native.blas import Blas
@@ -27,8 +28,7 @@ from autograd.execute.native.ir import (
 from autograd.execute.native.rules import TYPES
 
 _ROWS = (4, 1)
-_VECTORS = (4, 2, 1)
-"""Rows and vectors of columns that a tile may have."""
+"""Rows that a tile may have."""
 
 _IN_FLIGHT = 8
 """Multiply-adds that a machine works on at the same time."""
@@ -39,8 +39,9 @@ _DEPTH = 128
 _REUSED = 16
 """Rows of A from which on it pays to copy a part of B to where it lies together."""
 
-SMALL = 64**3
-"""Products with at most this many multiply-adds are computed here. Measured: docs/performance.md."""
+SMALL = 2**21
+"""Products with at most this many multiply-adds are computed here: beyond it a BLAS gains from its
+threads. Measured: docs/performance.md."""
 
 _ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112  # from cblas.h
 
@@ -74,15 +75,24 @@ def pack_name(dtype: str) -> str:
     return f"pack.{TYPES[dtype].mangled}"
 
 
-ARGUMENTS = (PTR, I64, I64) * 3 + (I64, I64, I64, I64, I64, PTR)
-"""A, B and C, each with strides of rows and columns; m, n, k; whether to add; whether B is packed; BLAS.
+def packed_name(dtype: str) -> str:
+    """Return the name of the function that multiplies by a packed matrix."""
+    return f"product_packed.{TYPES[dtype].mangled}"
 
-C has columns side by side (its column stride is not read). The last is the address of cblas_?gemm, or
-null: then no product is too large to be computed here.
+
+ARGUMENTS = (PTR, I64, I64) * 3 + (I64, I64, I64, I64, PTR, PTR)
+"""A, B and C, each with strides of rows and columns; m, n, k; whether to add; scratch; BLAS.
+
+C has columns side by side (its column stride is not read). The scratch is room for a copy of B, k *
+n elements, used if B's columns lie apart. The last is the address of cblas_?gemm, or null: then no
+product is too large to be computed here.
 """
 
+PACKED_ARGUMENTS = (PTR, I64, I64, PTR, PTR, I64, I64, I64, I64, I64)
+"""A with its strides; a packed B; C with the stride of its rows; m, n, k; whether to add."""
+
 PACK_ARGUMENTS = (PTR, I64, I64, I64, I64, PTR)
-"""B with its strides, k, n, and room for `packed_size(n, k)` elements."""
+"""B with its strides, k, n, and room for `packed_size(k, n, ...)` elements."""
 
 
 def packed_size(k: int, n: int, dtype: str, vector_bytes: int) -> int:
@@ -92,35 +102,65 @@ def packed_size(k: int, n: int, dtype: str, vector_bytes: int) -> int:
 
 
 def write(module: Module, dtype: str, vector_bytes: int, blas: Blas | None) -> None:
-    """Write the functions that pack and multiply matrices of one element type, large or small."""
+    """Write the function that multiplies matrices of one element type, large or small."""
     scalar = TYPES[dtype]
-    _write_pack(module, dtype, vector_bytes)
     small = _write_small(module, scalar, vector_bytes)
     f = module.function(name(dtype), VOID, ARGUMENTS)
     a, b, c = (Matrix(*f.arguments[i : i + 3]) for i in (0, 3, 6))
-    m, n, k, add, packed, gemm = f.arguments[9:]
+    m, n, k, add, scratch, gemm = f.arguments[9:]
     if blas is not None:
         integer = I64 if blas.integer_bytes == 8 else I32
-        large = (m * n * k > SMALL) & packed.equals(0) & ~gemm.is_null()
+        large = (m * n * k > SMALL) & ~gemm.is_null()
         with f.when(large & _fits_blas(a, m, k) & _fits_blas(b, k, n)):
             _call_blas(f, gemm, integer, scalar, (a, b, c), (m, n, k), add)
             f.leave()
-    f.call(VOID, small, *f.arguments[:-1])
+    place, row = f.variable(b.pointer), f.variable(b.row)
+    with f.unless(b.column.equals(1)):
+        with f.range(n) as j, f.range(k) as p:
+            f.store(f.load(scalar, b.at(scalar, p, j)), scratch, p * n + j)
+        place.value, row.value = scratch, n
+    side_by_side = (place.value, row.value, k.constant(0))
+    f.call(VOID, small, *f.arguments[:3], *side_by_side, c.pointer, c.row, m, n, k, add)
     f.give()
 
 
-# Small products. B is used in panels, a few vectors of columns wide. A packed B is panel after panel, so
-# that it is read from its beginning to its end; the panel from column j on begins at element j * k.
+def write_packed(module: Module, dtype: str, vector_bytes: int) -> None:
+    """Write the functions that pack a matrix, and that multiply by a packed one, of any size.
+
+    Packing pays for a matrix that is used again and again, as by all steps of a loop.
+    """
+    scalar = TYPES[dtype]
+    _write_pack(module, dtype, vector_bytes)
+    small = _write_small(module, scalar, vector_bytes)
+    f = module.function(packed_name(dtype), VOID, PACKED_ARGUMENTS)
+    *a, b, c, c_row, m, n, k, add = f.arguments
+    f.call(VOID, small, *a, b, k.constant(0), k.constant(1), c, c_row, m, n, k, add)
+    f.give()
 
 
-def _panels(n: Value, lanes: int) -> Iterator[tuple[int, Value, Value | None]]:
+# Small products. B is used in panels, a few vectors of columns wide. A packed B is panel after
+# panel, so that it is read from its beginning to its end; the panel from column j on begins at
+# element j * k.
+
+
+def _widths(vector_bytes: int) -> tuple[int, ...]:
+    """Return the vectors of columns that a tile may have.
+
+    A machine with the widest vectors has 32 registers for the sums, others may have 16.
+    """
+    return (4, 2, 1) if vector_bytes == 64 else (2, 1)
+
+
+def _panels(
+    n: Value, lanes: int, widths: Sequence[int]
+) -> Iterator[tuple[int, Value, Value | None]]:
     """Loop over panels of n columns: vectors in it, its first column, a mask for its last vector.
 
     What is written for each panel given runs for all of its width.
     """
     f = n.f
     done = n.constant(0)
-    for vectors in _VECTORS:
+    for vectors in widths:
         width = vectors * lanes
         end = n & -width
         with f.range(end, start=done, step=width) as j:
@@ -132,27 +172,37 @@ def _panels(n: Value, lanes: int) -> Iterator[tuple[int, Value, Value | None]]:
 
 def _write_pack(module: Module, dtype: str, vector_bytes: int) -> None:
     scalar = TYPES[dtype]
-    lanes = vector_bytes // scalar.size
+    lanes, widths = vector_bytes // scalar.size, _widths(vector_bytes)
     f = module.function(pack_name(dtype), VOID, PACK_ARGUMENTS)
     pb, row, column, k, n, packed = f.arguments
     b = Matrix(pb, row, column)
-    for vectors, j, mask in _panels(n, lanes):
+    for vectors, j, mask in _panels(n, lanes, widths):
         source = b.part(scalar, k.constant(0), j)
-        _copy(f, vector(scalar, lanes), vectors, source, k, n - j, f.at(scalar, packed, j * k), mask)
+        _copy(
+            f, vector(scalar, lanes), vectors, source, k, n - j, f.at(scalar, packed, j * k), mask
+        )
     f.give()
 
 
 def _write_small(module: Module, scalar: Type, vector_bytes: int) -> str:
-    """Write the product without BLAS; return its name."""
+    """Write, once a module, the product by a B that is packed or has columns side by side.
+
+    Its arguments are A with its strides; B, the stride of its rows, and whether it is packed; C and
+    the stride of its rows; m, n, k; whether to add. Return its name.
+    """
     own = f"small_product.{scalar.mangled}"
-    f = module.function(own, VOID, ARGUMENTS[:-1])
-    a, b, c = (Matrix(*f.arguments[i : i + 3]) for i in (0, 3, 6))
-    m, n, k, add, packed = f.arguments[9:]
+    if module.has(own):
+        return own
+    f = module.function(own, VOID, (PTR, I64, I64, PTR, I64, I64, PTR, I64, I64, I64, I64, I64))
+    pa, a_row, a_column, pb, b_row, packed, pc, c_row, m, n, k, add = f.arguments
+    one = n.constant(1)
+    a, b, c = Matrix(pa, a_row, a_column), Matrix(pb, b_row, one), Matrix(pc, c_row, one)
     lanes = vector_bytes // scalar.size
     type = vector(scalar, lanes)
-    room = f.local(type, _DEPTH * max(_VECTORS))
-    copies = (m >= _REUSED) | b.column.differs(1)
-    for vectors, j, mask in _panels(n, lanes):
+    widths = _widths(vector_bytes)
+    room = f.local(type, _DEPTH * max(widths))
+    copies = packed.equals(0) & (m >= _REUSED)
+    for vectors, j, mask in _panels(n, lanes, widths):
         width = k.constant(vectors * lanes)
         depth = k.constant(_DEPTH)
         with f.range((k > 0).where(k, 1), step=_DEPTH) as p:  # once for k = 0, which gives zeros
@@ -161,7 +211,7 @@ def _write_small(module: Module, scalar: Type, vector_bytes: int) -> str:
             at, step = f.variable(b.at(scalar, p, j)), f.variable(b.row)
             with f.when(packed.differs(0)):
                 at.value, step.value = f.at(scalar, b.pointer, j * k + p * width), width
-            with f.when(packed.equals(0) & copies):
+            with f.when(copies):
                 _copy(f, type, vectors, b.part(scalar, p, j), rows, n - j, room, mask)
                 at.value, step.value = room, width
             panel = Matrix(at.value, step.value, k.constant(1))

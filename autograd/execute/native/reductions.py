@@ -1,9 +1,9 @@
 """Sums, means and extremes of expressions, in one pass over memory.
 
-Two forms. Over inner axes: each result is one number, gathered from vectors. Over outer axes: each result
-is one lane, and the rows run by. Sums over inner axes are made of blocks, whose sums are added with
-what rounding takes (Knuth's two-sum), so that their error does not grow with the length; sums over
-outer axes add row after row, as NumPy's do.
+Two forms. Over inner axes: each result is one number, gathered from vectors. Over outer axes: each
+result is one lane, and the rows run by. Sums over inner axes are made of blocks, whose sums are
+added with what rounding takes (Knuth's two-sum), so that their error does not grow with the length;
+sums over outer axes add row after row, as NumPy's do.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def emit_outer(
     depth = len(reduced)
     # The axes that stay go first, so that one vector of the result is finished before the next.
     turned = [
-        Array(a.dtype, a.inner, a.pointer, [*a.strides[depth:-1], *a.strides[:depth], a.strides[-1]])
+        Array(
+            a.dtype, a.inner, a.pointer, [*a.strides[depth:-1], *a.strides[:depth], a.strides[-1]]
+        )
         for a in operands
     ]
     with nest(kept[:-1], [*turned, result]) as (*stacks, row):

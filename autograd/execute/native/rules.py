@@ -1,9 +1,9 @@
 """What each elementwise op computes on vectors: one entry an op, with NumPy's meaning.
 
-A rule gets values of one type and returns one. Which type that is, `Kind` says: for most ops it is that of
-the result, so that integers given to `exp` become float64 first, as in NumPy; for comparisons it is
-the common type of the arguments; for logic it is bool. An op without a rule here has no native form (see
-`missing`), and a plan leaves it to NumPy.
+A rule gets values of one type and returns one. Which type that is, `Kind` says: for most ops it is
+that of the result, so that integers given to `exp` become float64 first, as in NumPy; for
+comparisons it is the common type of the arguments; for logic it is bool. An op without a rule here
+has no native form (see `missing`), and a plan leaves it to NumPy.
 """
 
 from __future__ import annotations
