@@ -239,7 +239,9 @@ class Graph:
 
         chosen = for_running() if watch is None else None
         if chosen is not None:
-            return graph.leaving(graph.compile(chosen).execute(values), values)
+            from autograd.execute.eager import run_graph
+
+            return graph.leaving(run_graph(graph, values, chosen), values)
         return graph.leaving(
             execute(graph, values, None if watch is None else Teller(watch)), values
         )

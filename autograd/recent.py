@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
+
+_ALL: WeakSet[Recent] = WeakSet()
+
+
+def forget() -> None:
+    """Empty all caches of this kind: what was in them is made again when it is asked for."""
+    for each in list(_ALL):
+        each.clear()
 
 
 class Recent:
@@ -17,6 +26,7 @@ class Recent:
         self.most = most
         self._entries: dict[Hashable, Any] = {}
         self._lock = Lock()
+        _ALL.add(self)
 
     def get(self, key: Hashable) -> Any:
         """Return what is kept for `key`, or None."""

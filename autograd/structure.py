@@ -41,11 +41,6 @@ def interned(graph: Graph) -> Graph:
     return known
 
 
-def forget() -> None:
-    """Let go of all graphs that `interned` knows."""
-    _KNOWN.clear()
-
-
 def _structure(graph: Graph) -> Task:
     digest = graph._cache.get("structure")
     if digest is None:

@@ -10,6 +10,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+import autograd as ag
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Tests must say the same on a busy machine as on an idle one, and the same twice.
@@ -27,6 +29,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="warn",
         help="run every test under np.errstate(all=...); 'warn' leaves NumPy's default",
     )
+    parser.addoption(
+        "--backend",
+        choices=("reference", "numpy", "native"),
+        default=None,
+        help="run every test with graphs, and loops on tensors, run by this backend",
+    )
+
+
+@pytest.fixture(autouse=True)
+def backend(request: pytest.FixtureRequest):
+    name = request.config.getoption("--backend")
+    if name is None:
+        yield
+        return
+    with ag.backend(name):
+        yield
 
 
 @pytest.fixture(autouse=True)

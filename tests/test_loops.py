@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import autograd as ag
-from autograd import structure
+from autograd import recent
 from autograd.trace import trace
 from loops import LoopNode, scan
 from tests.loop_reference import assert_same, leaf, reference_loop
@@ -538,7 +538,7 @@ class TestLoopNode:
             ys.sum().backward()
             alive = weakref.ref(loop), weakref.ref(new)
             del loop, x, h, new, ys
-            structure.forget()  # the body is kept, for the next loop that is drawn like it
+            recent.forget()  # the body is kept, for the next loop that is drawn like it
             assert [ref() for ref in alive] == [None, None]
         finally:
             gc.enable()
