@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from autograd.graph import Graph
 from autograd.node import Node
@@ -11,6 +11,8 @@ from autograd.rewrite.engine import Context, Pass, title
 from autograd.rewrite.nodes import like, substitute
 from autograd.rewrite.pipeline import register
 from autograd.scope import drawing
+from loops.form import ports_of
+from loops.loop import loop
 from loops.rewrite.parts import Collected, Parts, State, loops_in, stopped_by_data
 
 LAW = "what a step starts from is what the step before it, or the initial value, left"
@@ -29,7 +31,7 @@ def history(graph: Graph, context: Context) -> Graph:
         if not late:
             continue
         names = ", ".join(dict.fromkeys([x.name for x in late.values()]))
-        if stopped_by_data(node.attrs):
+        if stopped_by_data(node.attrs) and not only_taken_steps(graph, node, items, late):
             why = "rows of steps that do not run are zero, and one step late they would not all be"
             context.left(graph, node, f"stacks {names} late", why)
             continue
@@ -56,6 +58,37 @@ def stacked_late(parts: Parts) -> dict[int, State]:
         if state is not None and state.after not in states:
             late[i] = state
     return late
+
+
+def only_taken_steps(
+    graph: Graph, node: Node, items: Sequence[Node], late: Mapping[int, State]
+) -> bool:
+    """Whether nobody reads rows of steps that a loop, stopped by its data, does not take.
+
+    So it is where its gradient alone reads them, which counts its steps back. (In reverse, the row
+    of the first step would be read from behind the steps taken.)
+    """
+    rows = {item for item in items if item.attrs["index"] in late}
+    if node.attrs["reverse"] or rows.intersection(graph.outputs.values()):
+        return False
+    for user in graph.nodes:
+        if user.op.name == "item" or rows.isdisjoint(user.inputs):
+            continue
+        if user.op is not loop or user.attrs.get("rows") or not user.attrs.get("counted"):
+            return False
+        shared, states, _ = ports_of(user.attrs).split(user.inputs)
+        if not rows.isdisjoint((*shared, *states)) or not _counts_steps_of(node, shared[0]):
+            return False
+    return True
+
+
+def _counts_steps_of(node: Node, count: Node) -> bool:
+    """Whether `count` surely is how many steps the loop `node` takes."""
+    if node.attrs.get("counted"):
+        return count is node.inputs[0]
+    start = node.inputs[node.attrs["shared"] + 1]
+    is_steps = count.op.name == "item" and count.inputs[0] is node and count.attrs["index"] == 1
+    return is_steps and start.op.name == "constant" and not start._value
 
 
 def stack_next(parts: Parts, late: Mapping[int, State]) -> None:

@@ -61,7 +61,7 @@ def kinds_of(graph: Graph) -> dict[Node, Hashable]:
         lengths.add(node)
         if node.op is loop:
             loops.append(node)
-    return {node: (*_way(node), lengths.find(lengths.of_loop(node))) for node in loops}
+    return {node: (*_way(node), *map(lengths.find, _sequences(node)[:1])) for node in loops}
 
 
 def _way(node: Node) -> tuple[Hashable, ...]:
@@ -71,6 +71,10 @@ def _way(node: Node) -> tuple[Hashable, ...]:
     shared, states, _ = ports_of(attrs).split(node.inputs)
     steering = shared[:1] if attrs.get("counted") else states[:2] if attrs.get("until") else []
     return (*flags, attrs["length"], *[same_source(x) for x in steering])
+
+
+def _sequences(node: Node) -> list[Node]:
+    return ports_of(node.attrs).split(node.inputs)[2]
 
 
 class Lengths:
@@ -93,8 +97,8 @@ class Lengths:
         self.parents[self.find(a)] = self.find(b)
 
     def of_loop(self, node: Node) -> Hashable:
-        """Return something that has as many steps as a loop takes, or can take."""
-        sequences = ports_of(node.attrs).split(node.inputs)[2]
+        """Return something that has as many steps as a loop stacks."""
+        sequences = _sequences(node)
         if sequences:
             return sequences[0]
         return node if node.attrs["length"] is None else ("steps", node.attrs["length"])
@@ -102,7 +106,7 @@ class Lengths:
     def add(self, node: Node) -> None:
         """Note what `node` says about lengths."""
         if node.op is loop:
-            for xs in ports_of(node.attrs).split(node.inputs)[2]:
+            for xs in _sequences(node):
                 self.join(xs, self.of_loop(node))
         elif node.op.name == "item":
             source = node.inputs[0]
