@@ -7,8 +7,8 @@ import pytest
 
 import autograd as ag
 from autograd.execute import numpy_plan
+from autograd.execute.plan import compiled
 from autograd.rewrite.nodes import neutral
-from autograd.rewrite.pipeline import optimized
 from autograd.scope import drawing
 from tests.loop_forms import FORMS
 
@@ -61,10 +61,14 @@ def test_places_and_loops_change_no_bit(form, order, monkeypatch):
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_every_loop_form_agrees_with_the_reference(form, order):
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_every_loop_form_agrees_with_the_reference(form, order, backend):
+    if backend == "native":
+        pytest.importorskip("llvmlite")
     graph = graphs_of(form, order)
     digits = {"float32": 2e-5, "float64": 1e-11}[form.dtype]
-    for value, other in results(numpy_plan.NumpyProgram(optimized(graph)[0]), graph, form.values):
+    plan = compiled(graph, backend)
+    for value, other in results(plan, graph, form.values):
         if value.dtype.kind != "f":
             np.testing.assert_array_equal(other, value, strict=True)
             continue
