@@ -32,10 +32,6 @@ def _same_dtype(node: Node) -> bool:
     return node.inputs[0].dtype == node.dtype
 
 
-def _mask(node: Node) -> Spec:
-    return Spec(node.shape, np.dtype(bool))
-
-
 def apply_ufunc(writer: Writer, ufunc: Any, *names: str) -> None:
     """Write `ufunc(inputs..., out)`."""
     *ins, out = names
@@ -91,18 +87,70 @@ def _power(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
         call(writer, np.power, *ins, y)
 
 
+# A choice element by element.
+
+ZERO_FROM, CHOICE_FROM = 1024, 8192
+"""Elements from which on a choice between x and 0, and between any two, is written without one."""
+
+
 @rule("where", over=(2,))
 def _where(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
-    """Write b, and a over it.
-
-    `np.putmask` is up to three times as fast as `np.copyto`, but wants arrays of one shape.
-    """
     (condition, a, b), (y,) = ins, outs
-    test, first = node.inputs[0], node.inputs[1]
+    test, first, second = node.inputs
     if test.dtype.kind != "b":
         mask = writer.scratch(Spec(test.shape, np.dtype(bool)))
         call(writer, np.not_equal, condition, number(writer, 0, test.dtype), mask)
         condition = mask
+    for_bits = node.dtype.name in _BITS and first.dtype == second.dtype
+    if for_bits and node.spec.size >= ZERO_FROM and _is_zero(second):
+        _mask_bits(writer, condition, a, y, node.dtype)
+    elif for_bits and node.spec.size >= ZERO_FROM and _is_zero(first):
+        mask = writer.scratch(Spec(test.shape, np.dtype(bool)))
+        call(writer, np.logical_not, condition, mask)
+        _mask_bits(writer, mask, b, y, node.dtype)
+    elif for_bits and node.spec.size >= CHOICE_FROM:
+        _choose_bits(writer, (condition, a, b), y, node.spec)
+    else:
+        _overwrite(writer, (condition, a, b), y, node)
+
+
+_BITS: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.int32), "float64": np.dtype(np.int64)}
+
+
+def _is_zero(x: Node) -> bool:
+    """Whether `x` is 0, and not -0."""
+    value = _constant_scalar(x)
+    return value is not None and repr(value) == "0.0"
+
+
+def _mask_bits(writer: Writer, condition: str, x: str, y: str, dtype: np.dtype[Any]) -> None:
+    """Write `y = where(condition, x, 0)` as a product of x's bits, as integers, and 0 or 1.
+
+    It is exact for inf, NaN and -0, and takes 0.4 (float32) to 1.2 ns an element, where `np.where`
+    and its kin take 6 to 8 if the condition follows no pattern: the processor guesses wrong.
+    """
+    bits = writer.constant(_BITS[dtype.name], _BITS[dtype.name].name)
+    call(writer, np.multiply, f"{x}.view({bits})", condition, f"{y}.view({bits})")
+
+
+def _choose_bits(writer: Writer, names: tuple[str, str, str], y: str, spec: Spec) -> None:
+    """Write `y = where(condition, a, b)` as b ^ ((a ^ b) * condition), on bits; y may be b."""
+    condition, a, b = names
+    integer = _BITS[spec.dtype.name]
+    bits = writer.constant(integer, integer.name)
+    differing = writer.scratch(Spec(spec.shape, integer))
+    call(writer, np.bitwise_xor, f"{a}.view({bits})", f"{b}.view({bits})", differing)
+    call(writer, np.multiply, differing, condition, differing)
+    call(writer, np.bitwise_xor, differing, f"{b}.view({bits})", f"{y}.view({bits})")
+
+
+def _overwrite(writer: Writer, names: tuple[str, str, str], y: str, node: Node) -> None:
+    """Write b, and a over it where the condition is true.
+
+    `np.putmask` is up to three times as fast as `np.copyto`, but wants arrays of one shape.
+    """
+    condition, a, b = names
+    test, first = node.inputs[0], node.inputs[1]
     copied(writer, y, b)
     if test.shape == node.shape and first.shape in (node.shape, ()) and writer.contiguous(y):
         call(writer, np.putmask, y, condition, a)
@@ -175,28 +223,28 @@ def _relu(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
 
 @rule("leaky_relu", over=(0,), when=floating)
 def _leaky_relu(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
-    (x,), (y,), slope = ins, outs, node.attrs["slope"]
+    slope = node.attrs["slope"]
     below = writer.scratch(node.spec)
-    call(writer, np.multiply, x, number(writer, slope, node.dtype), below)
-    if 0 < slope <= 1:  # then the larger one is the right one
-        apply_ufunc(writer, np.maximum, x, below, y)
-    else:
-        _keep_above_zero(writer, x, below, y, node)
+    call(writer, np.multiply, ins[0], number(writer, slope, node.dtype), below)
+    _above_zero(writer, ins[0], below, outs[0], node, 0 < slope <= 1)
 
 
 @rule("elu", over=(0,), when=floating)
 def _elu(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
-    (x,), (y,) = ins, outs
+    alpha = node.attrs["alpha"]
     below = writer.scratch(node.spec)
-    apply_ufunc(writer, np.minimum, x, number(writer, 0, node.dtype), below)
+    apply_ufunc(writer, np.minimum, ins[0], number(writer, 0, node.dtype), below)
     call(writer, np.expm1, below, below)
-    call(writer, np.multiply, below, number(writer, node.attrs["alpha"], node.dtype), below)
-    _keep_above_zero(writer, x, below, y, node)
+    call(writer, np.multiply, below, number(writer, alpha, node.dtype), below)
+    _above_zero(writer, ins[0], below, outs[0], node, 0 < alpha <= 1)
 
 
-def _keep_above_zero(writer: Writer, x: str, below: str, y: str, node: Node) -> None:
-    """Write `y = where(x > 0, x, below)`; y may be x, below is changed."""
-    above = writer.scratch(_mask(node))
+def _above_zero(writer: Writer, x: str, below: str, y: str, node: Node, larger: bool) -> None:
+    """Write `y = where(x > 0, x, below)`; y may be x. `larger`: the larger one is the right one."""
+    if larger:
+        apply_ufunc(writer, np.maximum, x, below, y)
+        return
+    above = writer.scratch(Spec(node.shape, np.dtype(bool)))
     call(writer, np.greater, x, number(writer, 0, node.dtype), above)
     call(writer, np.putmask, below, above, x)
     copied(writer, y, below)
