@@ -61,14 +61,19 @@ class Emitter:
         self.table = Table()
         self.steps: dict[int, Value] = {}
         """The step each loop that is open stands at."""
-        self.packed: dict[Ref, tuple[Value, Value, Value, Value]] = {}
-        """For right factors that loops read again and again: where they are, packed or not."""
+        self.packed: dict[Ref, tuple[Value, Value]] = {}
+        """For right factors that loops read again and again: whether they are packed, and where."""
+        self.room = 0
+        """Bytes that products need for copies."""
         self.held: list[Any] = []
         """Memory of its own."""
 
     def finish(self) -> Any:
         """End the function, and return the table."""
         self.f.give()
+        if self.room:
+            scratch = self._memory(self.room)
+            self.table.numbers[self.table.meanings["scratch"]] = scratch.ctypes.data
         return self.table.array()
 
     def _memory(self, size: int) -> Any:
@@ -152,20 +157,19 @@ class Emitter:
     def _pack_one(self, b: Ref, out: Ref) -> None:
         key = ("packed", b, out)
         dtype = b.dtype.name
-        self._need_products(dtype)
+        if not self.module.has(products.packed_name(dtype)):
+            products.write_packed(self.module, dtype, self.vector_bytes)
         (k, n), m = b.shape, out.shape[-2]
         sizes = [self.number((*key, i), size) for i, size in enumerate((m, n, k))]
         small = sizes[0] * sizes[1] * sizes[2] <= products.SMALL
         room = products.packed_size(k, n, dtype, self.vector_bytes) * b.dtype.itemsize
         copy = self._memory(room if m * n * k <= products.SMALL else 0)
         place = self.f.cast("inttoptr", self.number((*key, "copy"), copy.ctypes.data), PTR)
-        row, column = self._lead(key, b)
         source = self.pointer(b)
         with self.f.when(small):
-            self.f.call(
-                VOID, products.pack_name(dtype), source, row, column, sizes[2], sizes[1], place
-            )
-        self.packed[b] = (small.where(place, source), row, column, small.to(I64))
+            lead = self._lead(key, b)
+            self.f.call(VOID, products.pack_name(dtype), source, *lead, sizes[2], sizes[1], place)
+        self.packed[b] = (small, place)
 
     def _need_products(self, dtype: str) -> None:
         if not self.module.has(products.name(dtype)):
@@ -286,25 +290,34 @@ class Emitter:
                 rest = [move[1:] for move in moves]
                 self._products(key, sizes, sides, lengths[1:], rest, moved)
             return
+        a, b, out = [
+            (pointer, *self._lead(("product", ref), ref))
+            for pointer, ref in zip(pointers, key, strict=True)
+        ]
         dtype = key[0].dtype.name
+        packed = self.packed.get(key[1])
+        if packed is None:
+            self._multiply(key[1], [*a, *b, *out, *sizes])
+            return
+        small, place = packed
+        no = self.f.constant(I64, 0)
+        with self.f.when(small):
+            name = products.packed_name(dtype)
+            self.f.call(VOID, name, *a, place, out[0], out[1], *sizes, no)
+        with self.f.unless(small):
+            self._multiply(key[1], [*a, *b, *out, *sizes])
+
+    def _multiply(self, right: Ref, arguments: Sequence[Value]) -> None:
+        """Call the function for products of any size."""
+        dtype = right.dtype.name
         self._need_products(dtype)
-        arguments: list[Value] = []
-        packed = self.f.constant(I64, 0)
-        for pointer, ref in zip(pointers, key, strict=True):
-            known = self.packed.get(ref) if ref is key[1] else None
-            if known is not None:
-                packed = known[3]
-            arguments += known[:3] if known else (pointer, *self._lead(("product", ref), ref))
+        if right.strides[-1] != 1 and right.shape[-1] != 1:
+            self.room = max(self.room, right.shape[-1] * right.shape[-2] * right.dtype.itemsize)
+        scratch = self.number("scratch", 0)
         gemm = self.number(("gemm", dtype), self.blas.gemm(dtype) if self.blas else 0)
-        self.f.call(
-            VOID,
-            products.name(dtype),
-            *arguments,
-            *sizes,
-            self.f.constant(I64, 0),
-            packed,
-            self.f.cast("inttoptr", gemm, PTR),
-        )
+        no = self.f.constant(I64, 0)
+        places = [self.f.cast("inttoptr", number, PTR) for number in (scratch, gemm)]
+        self.f.call(VOID, products.name(dtype), *arguments, no, *places)
 
 
 def refusal(instruction: Instruction) -> str:
