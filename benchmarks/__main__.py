@@ -46,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=9)
     made.add_argument("--at-least", type=float, default=0.1, help="seconds a sample")
     made.add_argument("--threads", type=int, default=cores(), help="of every contender")
+    made.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: what the process was busy, for --threads 1 on a busy machine",
+    )
     made.add_argument("--core-type", help="OPENBLAS_CORETYPE; by default the fastest one here")
     made.add_argument("--peer-python", action="append", default=[], metavar="NAME=PATH")
     made.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
@@ -103,19 +109,39 @@ def described(given: Any, environment: dict[str, str]) -> dict[str, Any]:
         "processor name": doctor.processor_name(),
         "numpy": np.__version__,
         "threads": given.threads,
+        "clock": given.clock,
         "environment": environment,
         "release": platform.release(),
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+def write(
+    path: Path, about: dict[str, Any], cases: Sequence[Case], results: dict[str, suite.Result]
+) -> None:
+    """Write everything that was measured so far."""
+    found = {
+        case.name: {"title": case.title, **asdict(results[case.name])}
+        for case in cases
+        if case.name in results
+    }
+    path.write_text(json.dumps({"machine": about, "cases": found}, indent=1) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, suite.Result]:
     given = parser().parse_args(arguments)
     if given.list:
         print(listing())
         return {}
     environment = core_type(given.core_type)
+    if given.clock == "cpu" and given.threads != 1:
+        raise SystemExit("--clock cpu adds up the time of all threads: use it with --threads 1")
     setting = suite.Setting(
-        given.rounds, given.at_least, given.threads, interpreters(given.peer_python), environment
+        rounds=given.rounds,
+        at_least=given.at_least,
+        threads=given.threads,
+        pythons=interpreters(given.peer_python),
+        environment=environment,
+        clock=given.clock,
     )
     cases = [case for case in CASES if case.name in given.case]
     if given.quick:
@@ -124,20 +150,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     about = described(given, environment)
     texts = [", ".join(f"{key}: {value}" for key, value in about.items())]
     print(texts[0])
-    results = {}
+    results: dict[str, suite.Result] = {}
     for case in cases:
         names = chosen(case, given.contender, given.slow)
         results[case.name] = suite.measured(case, names, setting)
         texts.append(report.case_text(case, results[case.name]))
         print(f"\n{texts[-1]}", flush=True)
+        if given.json:  # after each case: what was measured is kept if the next one is interrupted
+            write(given.json, about, cases, results)
     texts.append("### What must be reached\n\n" + report.bound_table(cases, results))
     print(f"\n{texts[-1]}")
-    found = {
-        "machine": about,
-        "cases": {case.name: {"title": case.title, **asdict(results[case.name])} for case in cases},
-    }
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
     if given.markdown:
         given.markdown.write_text("\n\n".join(texts) + "\n")
     if given.plot:
@@ -147,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     wrong = [text for result in results.values() for text in result.wrong]
     if wrong:
         raise SystemExit("\n".join(["contenders that were wrong, and do not count:", *wrong]))
-    return found
+    return results
 
 
 if __name__ == "__main__":

@@ -35,7 +35,10 @@ class DisagreementError(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """What holds for all cases of a run."""
+    """What holds for all cases of a run.
+
+    With one thread the `clock` may be "cpu", which a busy machine disturbs less.
+    """
 
     rounds: int = 9
     at_least: float = 0.1
@@ -44,6 +47,12 @@ class Setting:
     environment: Mapping[str, str] = field(default_factory=dict)
     lengths: tuple[int, ...] = LENGTHS
     rate_size: int = 2048
+    clock: str = "wall"
+
+    @property
+    def sample(self) -> dict[str, Any]:
+        """Return what a contender is asked for its time."""
+        return {"what": "sample", "at_least": self.at_least, "clock": self.clock}
 
     def worker(self, contender: str, environment: Mapping[str, str] | None = None) -> Worker:
         """Start a contender's process."""
@@ -127,9 +136,9 @@ def rounds(case: Case, names: Sequence[str], setting: Setting) -> Result:
             for name in list(workers) if turn % 2 == 0 else reversed(workers):
                 if turn < turns[name]:
                     time.sleep(SETTLE)
-                    sample = workers[name].ask(what="sample", at_least=setting.at_least)
+                    sample = workers[name].ask(**setting.sample)
                     result.samples[name].append(sample)
-            asked = {"dtype": problem.dtype, "size": setting.rate_size}
+            asked = {"dtype": problem.dtype, "size": setting.rate_size, "clock": setting.clock}
             rates.append(blas.ask(what="rate", **asked))
     for name, samples in result.samples.items():
         result.figures[name] |= summary(samples)
@@ -184,7 +193,7 @@ def growing(case: Case, names: Sequence[str], setting: Setting) -> Result:
                 first = _entered(name, worker, problem, result)
                 if first is None:
                     break
-                again = worker.ask(what="sample", at_least=setting.at_least)
+                again = worker.ask(**setting.sample)
             row = {"steps": steps, "seconds": again["least"], "compile s": compile_time(first)}
             row |= {key: first[key] / 1e6 for key in ("peak", "grown", "foretold") if key in first}
             rows.append(row)

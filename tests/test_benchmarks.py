@@ -257,11 +257,12 @@ def test_operations_of_a_problem():
     assert replace(SMALL, inputs=False).flops == 2 * (3 * 2) * 4 * (2 * 3 + 3 * 4)
 
 
+@pytest.mark.slow
 def test_the_suite_from_the_command_line(run_python, tmp_path):
     names = ("rnn", "adder-run", "growing", "import", "first-call")
     done = run_python(
         *("-m", "benchmarks", "--quick", "--case", *names, "--core-type", "Haswell"),
-        *("--contender", "hand-hoisted", "numpy", "--rounds", "1", "--threads", "1"),
+        *("--contender", "hand-hoisted", "numpy", "--clock", "cpu", "--threads", "1"),
         *("--json", str(tmp_path / "r.json"), "--markdown", str(tmp_path / "r.md")),
         *("--plot", str(tmp_path / "r.svg")),
     )
@@ -282,6 +283,11 @@ def test_the_list_names_every_case_and_bound(capsys):
     for case in CASES:
         assert f"{case.name}: {case.title}" in text
         assert all(f"must reach: {bound} <= " in text for bound in case.bounds)
+
+
+def test_the_clock_of_the_process_is_for_one_thread():
+    with pytest.raises(SystemExit, match="use it with --threads 1"):
+        command.main(["--clock", "cpu", "--threads", "2", "--core-type", "Haswell"])
 
 
 def test_wrong_peer_interpreter():

@@ -49,6 +49,11 @@ class Problem:
         """Return how many numbers the mean of the loss is over."""
         return self.steps * self.batch * self.hidden
 
+    @property
+    def input_bytes(self) -> int:
+        """Return the bytes of the sequences."""
+        return self.steps * self.batch * self.features * np.dtype(self.dtype).itemsize
+
     def weights(self) -> dict[str, Array]:
         """Return the weights: u (D, gates * H), w (H, gates * H), biases, initial states."""
         random = np.random.default_rng(1)

@@ -1,8 +1,9 @@
 """One contender of `python -m benchmarks`, in a process of its own.
 
-Requests: {"what": "prepare", "problem": {...}} builds what computes the problem, runs it once and
-answers the loss' and gradients' fingerprints; {"what": "sample", "at_least": s} answers seconds a
-call; {"what": "rate", "dtype": d} the rate of a large matrix product. The first argument is the
+Requests: {"what": "prepare", "problem": {...}} builds what computes the problem, runs it, and
+answers seconds, bytes (`grown`: without those of the sequences) and the fingerprints of loss and
+gradients; {"what": "sample", "at_least": s, "clock": c} answers seconds a call; {"what": "rate",
+"dtype": d, "size": n, "clock": c} the rate of a large matrix product. The first argument is the
 contender; a second one is the number of processors this process keeps to.
 """
 
@@ -117,7 +118,12 @@ def outcome(run: Any, steps: int) -> dict[str, Any]:
     return {"loss": loss, **run.results()}
 
 
-def sample(run: Callable[[], Any], at_least: float, batch: int) -> dict[str, float]:
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def sample(
+    run: Callable[[], Any], at_least: float, batch: int, clock: Callable[[], float]
+) -> dict[str, float]:
     """Return the median and the least seconds a call over `at_least` seconds.
 
     Calls are timed in batches, so that the clock does not count.
@@ -125,28 +131,28 @@ def sample(run: Callable[[], Any], at_least: float, batch: int) -> dict[str, flo
     times = []
     end = time.perf_counter() + at_least
     while not times or time.perf_counter() < end:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(batch):
             run()
-        times.append((time.perf_counter() - start) / batch)
+        times.append((clock() - start) / batch)
     return {"median": float(np.median(times)), "least": min(times)}
 
 
-def rate(dtype: str, size: int) -> float:
+def rate(dtype: str, size: int, clock: Callable[[], float]) -> float:
     """Return the best rate of a product of two large square matrices, in operations a second."""
     a = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
     out = a @ a
     best = float("inf")
     for _ in range(3):
-        start = time.perf_counter()
+        start = clock()
         np.matmul(a, a, out=out)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, clock() - start)
     return 2 * size**3 / best
 
 
 def make(name: str) -> tuple[str, Callable[..., Any]]:
     if name == "blas":
-        return np.__version__, lambda what, dtype, size: rate(dtype, size)
+        return np.__version__, lambda what, dtype, size, clock: rate(dtype, size, CLOCKS[clock])
     version, build = CONTENDERS[name]()
     made: dict[str, Any] = {}
 
@@ -175,7 +181,7 @@ def make(name: str) -> tuple[str, Callable[..., Any]]:
             "first": first - drawn,
             "again": again,
             "peak": top,
-            "grown": top - before,
+            "grown": top - before - asked.input_bytes,
             **({"foretold": run.foretold()} if hasattr(run, "foretold") else {}),
             "fingerprint": fingerprint(outcome(run, steps)),
         }
@@ -183,7 +189,8 @@ def make(name: str) -> tuple[str, Callable[..., Any]]:
     def answer(what: str, **request: Any) -> Any:
         if what == "prepare":
             return prepare(**request)
-        return sample(made["run"], request["at_least"], made["batch"])
+        at_least, clock = request["at_least"], CLOCKS[request["clock"]]
+        return sample(made["run"], at_least, made["batch"], clock)
 
     return version, answer
 
