@@ -19,6 +19,7 @@ MAY_IMPORT = {
 OPTIONAL = {
     "autograd/doctor.py": {"pygraphviz"},
     "autograd/draw/": {"graphviz", "pygraphviz"},
+    "autograd/execute/native/compiler.py": {"llvmlite"},
     "nn/many.py": {"tqdm"},
 }
 
