@@ -341,11 +341,24 @@ class Level:
             seen = view(node, ins[0])
             if seen is not None:
                 return seen
+        if node.op.name == "concat":
+            return self._concat(node)
         if node.op.name == "delays":
             seen = self.lowering.shifted(node, ins)
             if seen is not None:
                 return seen
         return self.compute(node)
+
+    def _concat(self, node: Node) -> Ref:
+        """Copy those parts of a concat that are not written where they go."""
+        (total,) = self.destinations(node)
+        axis = node.attrs["axis"] % max(node.ndim, 1)
+        start = 0
+        for x in node.inputs:
+            part = total.part(axis, start, x.shape[axis])
+            self.copy(part, self.refs[x], f"a part of {self.path(node)}")
+            start += x.shape[axis]
+        return total
 
     def compute(self, node: Node) -> Any:
         """Emit one instruction for `node`, and return where its outputs then are."""
