@@ -95,6 +95,9 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, form = flatten((args, kwargs))
         state = current_state()
+        if state.check is not None:
+            leaves = [tensor(x) if isinstance(x, np.ndarray) else x for x in leaves]
+            args, kwargs = unflatten(form, leaves)
         if state.drawing or state.scope is not None or state.check is not None:
             return self._fn(*args, **kwargs)
         kinds: list[Hashable] = []
