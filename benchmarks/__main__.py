@@ -25,7 +25,7 @@ import numpy as np
 
 from autograd import doctor
 from benchmarks import report, suite
-from benchmarks.cases import CASES, CONTENDERS, FAMILIES, Case
+from benchmarks.cases import CASES, CONTENDERS, FAMILIES, Case, Problem
 from benchmarks.contest import machine
 
 
@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--core-type", help="OPENBLAS_CORETYPE; by default the fastest one here")
     made.add_argument("--peer-python", action="append", default=[], metavar="NAME=PATH")
+    made.add_argument("--read", type=Path, metavar="FILE", help="show the results of a --json file")
     made.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     made.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there")
     made.add_argument("--plot", type=Path, metavar="FILE", help="draw them (needs matplotlib)")
@@ -120,11 +121,23 @@ def write(
 ) -> None:
     """Write everything that was measured so far."""
     found = {
-        case.name: {"title": case.title, **asdict(results[case.name])}
+        case.name: {"problem": asdict(case.problem), **asdict(results[case.name])}
         for case in cases
         if case.name in results
     }
     path.write_text(json.dumps({"machine": about, "cases": found}, indent=1) + "\n")
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[Case], dict[str, suite.Result]]:
+    """Return the machine, the cases and the results that `write` has written."""
+    found = json.loads(path.read_text())
+    cases, results = [], {}
+    for case in CASES:
+        fields = found["cases"].get(case.name)
+        if fields is not None:
+            cases.append(replace(case, problem=Problem(**fields.pop("problem"))))
+            results[case.name] = suite.Result(**fields)
+    return found["machine"], cases, results
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, suite.Result]:
@@ -132,9 +145,35 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, suite.Result]:
     if given.list:
         print(listing())
         return {}
-    environment = core_type(given.core_type)
+    if given.read:
+        about, cases, results = read(given.read)
+        texts = [heading(about), *[report.case_text(case, results[case.name]) for case in cases]]
+        print("\n\n".join(texts))
+    else:
+        texts, cases, results = measure(given)
+    texts.append("### What must be reached\n\n" + report.bound_table(cases, results))
+    print(f"\n{texts[-1]}")
+    if given.markdown:
+        given.markdown.write_text("\n\n".join(texts) + "\n")
+    if given.plot:
+        from benchmarks.plot import draw
+
+        draw(cases, results, given.plot)
+    wrong = [text for result in results.values() for text in result.wrong]
+    if wrong:
+        raise SystemExit("\n".join(["contenders that were wrong, and do not count:", *wrong]))
+    return results
+
+
+def heading(about: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in about.items())
+
+
+def measure(given: Any) -> tuple[list[str], list[Case], dict[str, suite.Result]]:
+    """Measure the cases, printing each; return the texts, the cases and the results."""
     if given.clock == "cpu" and given.threads != 1:
         raise SystemExit("--clock cpu adds up the time of all threads: use it with --threads 1")
+    environment = core_type(given.core_type)
     setting = suite.Setting(
         rounds=given.rounds,
         at_least=given.at_least,
@@ -148,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, suite.Result]:
         cases = [case.quick() for case in cases]
         setting = replace(setting, rounds=2, at_least=0.0, lengths=(10, 20), rate_size=64)
     about = described(given, environment)
-    texts = [", ".join(f"{key}: {value}" for key, value in about.items())]
+    texts = [heading(about)]
     print(texts[0])
     results: dict[str, suite.Result] = {}
     for case in cases:
@@ -158,18 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, suite.Result]:
         print(f"\n{texts[-1]}", flush=True)
         if given.json:  # after each case: what was measured is kept if the next one is interrupted
             write(given.json, about, cases, results)
-    texts.append("### What must be reached\n\n" + report.bound_table(cases, results))
-    print(f"\n{texts[-1]}")
-    if given.markdown:
-        given.markdown.write_text("\n\n".join(texts) + "\n")
-    if given.plot:
-        from benchmarks.plot import draw
-
-        draw(cases, results, given.plot)
-    wrong = [text for result in results.values() for text in result.wrong]
-    if wrong:
-        raise SystemExit("\n".join(["contenders that were wrong, and do not count:", *wrong]))
-    return results
+    return texts, cases, results
 
 
 if __name__ == "__main__":

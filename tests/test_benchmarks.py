@@ -258,7 +258,7 @@ def test_operations_of_a_problem():
 
 
 @pytest.mark.slow
-def test_the_suite_from_the_command_line(run_python, tmp_path):
+def test_the_suite_from_the_command_line(run_python, tmp_path, capsys):
     names = ("rnn", "adder-run", "growing", "import", "first-call")
     done = run_python(
         *("-m", "benchmarks", "--quick", "--case", *names, "--core-type", "Haswell"),
@@ -275,6 +275,8 @@ def test_the_suite_from_the_command_line(run_python, tmp_path):
     assert set(results["cases"]) == set(names)
     assert len(results["cases"]["rnn"]["samples"]["hand-hoisted"]) == 2
     assert "<svg" in (tmp_path / "r.svg").read_text()
+    command.main(["--read", str(tmp_path / "r.json")])
+    assert capsys.readouterr().out.split() == done.stdout.split()
 
 
 def test_the_list_names_every_case_and_bound(capsys):
