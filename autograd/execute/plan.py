@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from autograd.backend import checked, chosen
@@ -58,6 +59,10 @@ class Plan:
         return f"<Plan of graph '{self.graph.name}' for {self.backend}: {self.reason}>"
 
 
+MOST_NATIVE = 2_000
+MOST_NUMPY = 20_000
+"""Up to how many nodes `auto` chooses a native or NumPy plan, whose time to build grows with them."""
+
 Feedback = Mapping[str, str]
 """Inputs that stay in a plan, each with the output that is its next value."""
 
@@ -81,9 +86,16 @@ def compiled(graph: Graph, backend: str | None = None, feedback: Feedback | None
 def _made(graph: Graph, asked: str, feedback: Feedback) -> Plan:
     if asked != "auto":
         return MAKERS[asked](graph, "it was asked for", feedback)
+    nodes = sum([1 for _ in islice(graph.walk(), MOST_NUMPY + 1)])
+    if nodes > MOST_NUMPY and not feedback:
+        reason = f"to write source for more than {MOST_NUMPY:,} nodes takes longer than it saves"
+        return _reference(graph, reason, feedback)
     if native_missing():
-        return _numpy(graph, f"the fastest there is: {native_missing()}", feedback)
-    return _native(graph, "the fastest there is", feedback)
+        return _numpy(graph, native_missing(), feedback)
+    if nodes > MOST_NATIVE:
+        reason = f"to compile {nodes:,} nodes takes long, backend='native' does it all the same"
+        return _numpy(graph, reason, feedback)
+    return _native(graph, "nothing is faster", feedback)
 
 
 def _reference(graph: Graph, reason: str, feedback: Feedback) -> Plan:
