@@ -1,4 +1,4 @@
-"""The results as a picture: bars for each case, lines where the number of steps grows."""
+"""The results as a picture: a row of dots for each case, lines where the number of steps grows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw(cases: Sequence[Case], results: Mapping[str, Result], path: Path) -> No
         max(height, 1), COLUMNS, figsize=(5.2 * COLUMNS, 2.9 * max(height, 1)), squeeze=False
     )
     for axis, case in zip(axes.flat, shown, strict=False):
-        (lines if case.kind == "growing" else bars)(axis, case, results[case.name])
+        (lines if case.kind == "growing" else dots)(axis, case, results[case.name])
     for axis in list(axes.flat)[len(shown) :]:
         axis.set_visible(False)
     figure.tight_layout()
@@ -41,24 +41,30 @@ def color(name: str) -> str:
     return HAND_COLOR if name.startswith("hand") or name == "c" else PEER_COLOR
 
 
-def bars(axis: Any, case: Case, result: Result) -> None:
-    """One bar a contender, the fastest at the top, on a logarithmic scale; a line at the limit."""
+def dots(axis: Any, case: Case, result: Result) -> None:
+    """One dot a contender, the fastest at the top, with its quartiles, on a logarithmic scale.
+
+    Dots and not bars, whose length would mean nothing there. The dotted line is the BLAS limit.
+    """
     found = {name: f for name, f in result.figures.items() if name != LIMIT}
     ranked = sorted(found, key=lambda name: found[name]["median"], reverse=True)
-    per_call = case.problem.updates if case.kind == "rounds" else 1
-    times = [found[name]["median"] / per_call * 1e3 for name in ranked]
-    axis.barh(ranked, times, color=[color(name) for name in ranked])
-    for place, milliseconds in enumerate(times):
-        axis.text(milliseconds, place, f" {duration(milliseconds / 1e3)}", va="center", fontsize=7)
+    unit = 1e-3 * (case.problem.updates if case.kind == "rounds" else 1)
+    for place, name in enumerate(ranked):
+        figures = found[name]
+        middle = figures["median"] / unit
+        quartiles = [figures.get(key, figures["median"]) / unit for key in ("low", "high")]
+        axis.plot(quartiles, [place, place], color=color(name), lw=1.5)
+        axis.plot([middle], [place], "o", ms=6, color=color(name))
+        text = f"  {duration(middle / 1e3)}"
+        axis.text(max(middle, quartiles[1]), place, text, va="center", fontsize=7)
+    if LIMIT in result.figures:
+        axis.axvline(result.figures[LIMIT]["median"] / unit, color="black", lw=0.8, ls=":")
+    axis.set_yticks(range(len(ranked)), ranked)
+    axis.set_ylim(-0.7, len(ranked) - 0.3)
+    axis.grid(axis="y", color="#e4e4e4", lw=0.6)
+    axis.set_axisbelow(True)
     axis.set_xscale("log")
-    axis.margins(x=0.2)
-    if (
-        LIMIT in result.figures
-        and result.figures[LIMIT]["median"] / per_call * 1e3 > times[-1] / 50
-    ):
-        axis.axvline(
-            result.figures[LIMIT]["median"] / per_call * 1e3, color="black", lw=0.8, ls=":"
-        )
+    axis.margins(x=0.25)
     decorate(axis, case, "ms (dotted: BLAS limit)" if LIMIT in result.figures else "ms")
 
 
@@ -83,5 +89,6 @@ def decorate(axis: Any, case: Case, label: str) -> None:
     axis.set_title(case.title.replace("`", ""), fontsize=8)
     axis.set_xlabel(label, fontsize=7)
     axis.tick_params(labelsize=7)
+    axis.tick_params(axis="x", which="minor", labelbottom=False)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
