@@ -14,7 +14,9 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 LARGEST = 256 * 2**20
@@ -22,6 +24,11 @@ LARGEST = 256 * 2**20
 
 _MAGIC = b"LOOPGRAD NATIVE 1\n"
 _HEAD = len(_MAGIC) + hashlib.sha256().digest_size
+
+
+_PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_READ = os.O_RDONLY | _PLAIN
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN
 
 
 def folder() -> Path:
@@ -49,24 +56,25 @@ class Cache:
         """Return what was kept under `key`, or None if there is nothing sound."""
         if self.reason:
             return None
-        with contextlib.suppress(OSError), self._opened(key, os.O_RDONLY) as file:
-            if not _fault(os.fstat(file), stat.S_ISREG):
-                return _checked(key, _all_of(file))
+        with contextlib.suppress(OSError), self._folder() as inside:
+            with inside.opened(key, _READ) as file:
+                if not _fault(os.fstat(file), stat.S_ISREG):
+                    return _checked(key, _all_of(file))
         return None
 
     def write(self, key: str, data: bytes) -> None:
         """Keep `data` under `key`. A disk that is full or read-only is no error."""
         if self.reason:
             return
-        beside = f"{key}.{os.getpid()}.part"
-        try:
-            with self._opened(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
-                _write_all(file, _MAGIC + _digest(key, data) + data)
-            os.replace(self.path / beside, self.path / key)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(self.path / beside)
-        self._evict()
+        beside = f"{key}.{os.getpid()}.{threading.get_ident()}"
+        with contextlib.suppress(OSError), self._folder() as inside:
+            try:
+                with inside.opened(beside, _CREATE) as file:
+                    _write_all(file, _MAGIC + _digest(key, data) + data)
+                inside.rename(beside, key)
+            except OSError:
+                inside.remove(beside)
+            inside.evict(self.largest)
 
     def _prepare(self) -> str:
         try:
@@ -79,29 +87,62 @@ class Cache:
         return fault and f"compiled code is not kept on disk: {self.path} {fault}"
 
     @contextlib.contextmanager
-    def _opened(self, name: str, flags: int) -> Iterator[int]:
-        flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-        file = os.open(self.path / name, flags, 0o600)
+    def _folder(self) -> Iterator[_Folder]:
+        """Give the folder, looked at again and then held: no other can take its place."""
+        if os.open not in os.supports_dir_fd:
+            if _fault(os.lstat(self.path), stat.S_ISDIR):
+                raise PermissionError
+            yield _Folder(self.path, None)
+            return
+        held = os.open(self.path, _READ | os.O_DIRECTORY)
+        try:
+            if _fault(os.fstat(held), stat.S_ISDIR):
+                raise PermissionError
+            yield _Folder(self.path, held)
+        finally:
+            os.close(held)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder, by its open file where the system has functions that work inside of one."""
+
+    path: Path
+    held: int | None
+
+    def _at(self, name: str) -> str:
+        return str(self.path / name) if self.held is None else name
+
+    @contextlib.contextmanager
+    def opened(self, name: str, flags: int) -> Iterator[int]:
+        file = os.open(self._at(name), flags, 0o600, dir_fd=self.held)
         try:
             yield file
         finally:
             os.close(file)
 
-    def _evict(self) -> None:
+    def rename(self, old: str, new: str) -> None:
+        os.replace(self._at(old), self._at(new), src_dir_fd=self.held, dst_dir_fd=self.held)
+
+    def remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
-            files = [(e.stat().st_mtime, e.stat().st_size, e.path) for e in os.scandir(self.path)]
-            excess = sum(size for _, size, _ in files) - self.largest
-            for _, size, path in sorted(files):
-                if excess <= 0:
-                    break
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-                excess -= size
+            os.unlink(self._at(name), dir_fd=self.held)
+
+    def evict(self, largest: int) -> None:
+        """Remove the oldest files until there are at most `largest` bytes."""
+        with os.scandir(self.path if self.held is None else self.held) as entries:
+            files = [(e.stat().st_mtime, e.stat().st_size, e.name) for e in entries]
+        excess = sum(size for _, size, _ in files) - largest
+        for _, size, name in sorted(files):
+            if excess <= 0:
+                break
+            self.remove(name)
+            excess -= size
 
 
-def _fault(status: os.stat_result, is_kind: object) -> str:
+def _fault(status: os.stat_result, is_kind: Callable[[int], bool]) -> str:
     """Say what is wrong with a file or folder from which code would be executed, or return ""."""
-    if not callable(is_kind) or not is_kind(status.st_mode):
+    if not is_kind(status.st_mode):
         return "is a link or of another kind; remove it, or set LOOPGRAD_CACHE to another folder"
     if sys.platform == "win32":  # access is governed by lists that the user's profile brings
         return ""

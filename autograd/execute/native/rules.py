@@ -100,8 +100,8 @@ def _exp_difference(a: Value, b: Value) -> Value:
 
 def _power(x: Value, *, exponent: float) -> Value:
     """Return x to one of `_EXPONENTS`."""
-    if exponent == 0.5:  # as C99's pow: the root of -0 is 0, and of -inf inf
-        return x.equals(-inf).where(x.constant(inf), apply("sqrt", x + 0.0))
+    if exponent == 0.5:
+        return apply("sqrt", x)
     factors = int(abs(exponent))
     y = x.constant(1)
     if factors:
