@@ -61,7 +61,7 @@ class Plan:
 
 MOST_NATIVE = 2_000
 MOST_NUMPY = 20_000
-"""Up to how many nodes `auto` chooses a native or NumPy plan, whose time to build grows with them."""
+"""Up to how many nodes `auto` chooses a native or NumPy plan: the time to build one grows."""
 
 Feedback = Mapping[str, str]
 """Inputs that stay in a plan, each with the output that is its next value."""
@@ -141,8 +141,10 @@ def _of(graph: Graph, backend: str, reason: str, program: Any) -> Plan:
 @cache
 def native_missing() -> str:
     """Say why there can be no native plans here, or return ""."""
+    from autograd.execute.native.compiler import machine
+
     try:
-        import llvmlite  # noqa: F401
+        machine()
     except ImportError:
         return "llvmlite is not installed (pip install 'loopgrad[native]')"
     return ""
