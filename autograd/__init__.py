@@ -4,10 +4,10 @@ from autograd._installation import refuse_mixed_installation
 
 refuse_mixed_installation()
 
+from typing import TYPE_CHECKING, Any
 
 from autograd import ops, random
 from autograd.backend import backend
-from autograd.check import GradientReport, check_grad
 from autograd.compile import compile
 from autograd.create import (
     arange,
@@ -33,7 +33,6 @@ from autograd.errors import (
     ShapeError,
     TooLargeError,
 )
-from autograd.finite import check_finite
 from autograd.grad import (
     grad,
     hessian,
@@ -157,8 +156,30 @@ from autograd.spec import Spec
 from autograd.trace import trace
 from autograd.vmap import vmap
 
+if TYPE_CHECKING:
+    from autograd.check import GradientReport, check_grad
+    from autograd.finite import check_finite
+
 Tensor = Node
 """A node that has a value; the same class, so that eager and symbolic code are one."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what checks values and gradients at the first use: most programs never do."""
+    if name in ("GradientReport", "check_grad"):
+        from autograd import check
+
+        return getattr(check, name)
+    if name == "check_finite":
+        from autograd.finite import check_finite
+
+        return check_finite
+    raise AttributeError(f"module 'autograd' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "BudgetError",
