@@ -360,6 +360,26 @@ class TestMergeStates:
         graph = graph_of((xs, h, w), a=loop.final(a), b=loop.final(b))
         assert rewritten(graph, "merge_states")["choosing"].attrs["states"] == 1
 
+    def test_functions_of_the_users_are_called_as_often_as_before(self):
+        xs, h, _ = inputs()
+        calls = []
+
+        @ag.custom_vjp
+        def half(v):
+            calls.append(v)
+            return v * 0.5
+
+        with LoopNode("pairs") as loop:
+            x, a, b = loop.each(xs), loop.branch("a", h), loop.branch("b", h)
+            loop.feed(a, half(a + x))
+            loop.feed(b, half(b + x))
+        graph = graph_of((xs, h), a=loop.final(a), b=loop.final(b))
+        found = after(graph, *ALL)
+        calls.clear()
+        values = found.run(xs=np.ones((4, 2)), h=np.ones(2))
+        assert len(calls) == 8
+        assert values["a"].tolist() == values["b"].tolist() == [1.0, 1.0]
+
 
 class TestFaultsAreNoticed:
     def noticed(self, graph, *names):

@@ -38,6 +38,7 @@ def merge_loops(graph: Graph, context: Context) -> Graph:
     for ready in rounds(graph, kinds) if kinds else ():
         for members in clusters(graph, ready, context):
             whole = joined(members)
+            before = whole.cost()
             merge_equal(whole)
             outputs = whole.outputs()
             first = 0
@@ -45,7 +46,7 @@ def merge_loops(graph: Graph, context: Context) -> Graph:
                 replacements |= whole.handed_out(loops[node], outputs, first)
                 first += len(node.attrs["body"].outputs)
             names = ", ".join([title(node) for node in members[1:]])
-            context.moved(graph, members[0], f"merged with {names}", LAW)
+            context.moved(graph, members[0], f"merged with {names}", LAW, before, whole.cost())
     return substitute(graph, replacements)
 
 

@@ -24,7 +24,8 @@ def merge_states(graph: Graph, context: Context) -> Graph:
         parts = Parts.of(node)
         gone = merge_equal(parts)
         if gone:
-            context.moved(graph, node, f"merged {', '.join(gone)}", LAW)
+            before = Parts.of(node).cost()
+            context.moved(graph, node, f"merged {', '.join(gone)}", LAW, before, parts.cost())
             replacements |= parts.replacements(items)
     return substitute(graph, replacements)
 

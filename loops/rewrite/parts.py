@@ -8,6 +8,7 @@ from typing import Any
 
 from autograd.graph import Graph, ancestors, unique_name
 from autograd.node import OPS, Node
+from autograd.rewrite.cost import Cost, cost_of
 from autograd.rewrite.nodes import like, renewed
 from autograd.scope import drawing
 from autograd.spec import Spec
@@ -106,6 +107,14 @@ class Parts:
     def nodes(self) -> list[Node]:
         """Return the nodes of the body as it is now, each after its inputs."""
         return ancestors(self.heads)
+
+    def cost(self) -> Cost | None:
+        """Return what all steps cost; None if that is not simply a sum, as bodies are inside."""
+        nodes = self.nodes()
+        if any([node.bodies for node in nodes]):
+            return None
+        trips = self.node.op.trips([x.spec for x in self.node.inputs], self.node.attrs).count
+        return sum([cost_of(node) for node in nodes], Cost()) * (trips or 1)
 
     def put_together(self) -> list[Node]:
         """Return the outputs of a loop made of the parts, which is named like the old one."""

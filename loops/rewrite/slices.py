@@ -52,8 +52,13 @@ def is_output(node: Node) -> bool:
 
 
 def what(node: Node) -> Hashable:
-    """Return a key of the op of a node with its attrs: what it does to its inputs."""
+    """Return a key of the op of a node with its attrs: what it does to its inputs.
+
+    No other node has that of a user's function: nobody promises that it gives the same again.
+    """
     op = node.op
+    if not op.portable:
+        return "node", id(node)
     name = op.name if OPS.get(op.name) is op else (op.name, id(op))
     return name, tuple([(key, _plain(value)) for key, value in sorted(node.attrs.items())])
 
