@@ -50,7 +50,9 @@ class Machine:
         return cost.calls * self.call + max(cost.flops / self.flops, cost.bytes / speed)
 
 
-NUMPY = Machine()
+NUMPY = Machine(call=0.25e-6, bandwidth=30e9)
+"""As measured on a 2-core Xeon with AVX-512: a ufunc on (1, 16) takes 0.20 us, a product 0.24, a
+copy 0.09, a reduction 0.25 (where it is a product) to 0.9; and an add streams 31 GB a second."""
 NATIVE = Machine(call=0.05e-6, fuses=True)
 
 
