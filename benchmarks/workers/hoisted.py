@@ -1,11 +1,12 @@
 """Gradients written by hand as well as we can in NumPy: the yardstick of the NumPy plan.
 
-Five moves make the difference to `hand.py`: the input's part of the gates for all steps in one
-product; local derivatives for as many steps at once as fit in the cache; weight gradients as one
-product over all steps and rows; states in one array of T + 1 rows, so that "before" and "after" are
-two views of it; and `out=` everywhere, so that a call allocates nothing. Gates that are sigmoids
-are computed as tanh(x / 2) / 2 + 1 / 2, so that one tanh does all gates of a step: their columns of
-the weights are halved beforehand.
+Five moves and a copy make the difference to `hand.py`: the input's part of the gates for all steps
+in one product; local derivatives for as many steps at once as fit in the cache; weight gradients as
+one product over all steps and rows; states in one array of T + 1 rows, so that "before" and "after"
+are two views of it; and `out=` everywhere, so that a call allocates nothing. Transposed hidden
+weights are copied once a call: in every step the BLAS would pack the view, 1.5 times slower in
+float32. Gates that are sigmoids are computed as tanh(x / 2) / 2 + 1 / 2, so that one tanh does all
+gates of a step: their columns of the weights are halved beforehand.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ class Layer:
     """What the layers share; `columns` is how many gates' local derivatives a step has."""
 
     columns = 1
+    hidden: tuple[str, ...] = ("w",)
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -125,6 +127,7 @@ class Layer:
             self.grads["xs"] = np.empty_like(self.xs)
         self.product = self.empty(B, G * H)
         self.gh, self.d, self.some = (self.empty(B, H) for _ in range(3))
+        self.transposed = {name: self.empty(*self.p[name].T.shape) for name in self.hidden}
         self.prepare()
 
     def empty(self, *shape: int) -> Array:
@@ -147,6 +150,8 @@ class Layer:
         loss = np.vdot(hs, hs) / hs.size
         self.gh.fill(0)
         self.scale = self.hs.dtype.type(2 / hs.size)
+        for name, transposed in self.transposed.items():
+            transposed[...] = p[name].T
         self.begin_backward()
         for stop in range(T, 0, -self.block):
             self.backward(max(0, stop - self.block), stop)
@@ -204,7 +209,8 @@ class RNN(Layer):
             h = tanh(row, out=after)
 
     def backward(self, start: int, stop: int) -> None:
-        dot, add, multiply, w_t, g = np.dot, np.add, np.multiply, self.p["w"].T, self.gh_row
+        dot, add, multiply, g = np.dot, np.add, np.multiply, self.gh_row
+        w_t = self.transposed["w"]
         hs, local = self.hs[start + 1 : stop + 1], self.local[: stop - start]
         ds = self.z[start:stop]  # z is used up: the gradients take its place
         multiply(hs, hs, out=local)
@@ -277,7 +283,8 @@ class LSTM(Layer):
         multiply(t, t, out=through)
         subtract(1, through, out=through)
         multiply(through, o, out=through)
-        gh, gc, d, w_t, scale = self.gh, self.gc, self.d, self.p["w"].T, self.scale
+        gh, gc, d, w_t = self.gh, self.gc, self.d, self.transposed["w"]
+        scale = self.scale
         gc_wide, d_some = gc.reshape(B, 1, H), self.some
         for k in reversed(range(n)):
             multiply(self.hs[start + k + 1], scale, out=d)
@@ -336,11 +343,6 @@ class GRU(Layer):
             multiply(some, z[:, H : 2 * H], out=some)
             h = add(some, n, out=h_after)
 
-    def begin_backward(self) -> None:
-        H = self.hs.shape[2]
-        # rows r, u, n of the transposed hidden weights: the order of `dz[:, :, 1:]`
-        self.w_t = self.p["w"].T.reshape(3 * H, -1)
-
     def backward(self, start: int, stop: int) -> None:
         dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
         n, B, H = stop - start, *self.hs.shape[1:]
@@ -359,7 +361,8 @@ class GRU(Layer):
         subtract(1, r, out=of_r)
         multiply(of_r, of_hidden, out=of_r)
         multiply(of_r, self.hidden_n[start:stop], out=of_r)
-        gh, d, w_t, scale, some = self.gh, self.d, self.w_t, self.scale, self.some
+        gh, d, w_t = self.gh, self.d, self.transposed["w"]  # rows r, u, n, as in dz[:, :, 1:]
+        scale, some = self.scale, self.some
         d_wide = d.reshape(B, 1, H)
         for k in reversed(range(n)):
             multiply(self.hs[start + k + 1], scale, out=d)
@@ -389,7 +392,7 @@ class GRU(Layer):
 
 
 class MGU(Layer):
-    columns = 4
+    hidden = ("w_f", "w_n")
 
     def prepare(self) -> None:
         T, B, H = self.hs.shape[0] - 1, *self.hs.shape[1:]
@@ -398,7 +401,7 @@ class MGU(Layer):
         self.scales = self.empty(2, T, B, 1)
         self.resets, self.before_scale = self.empty(T, B, H), self.empty(2, T, B, H)
         self.mean = self.empty(B, 1)
-        self.more = self.empty(B, H)
+        self.more, self.local_row = self.empty(B, H), self.empty(B, H)
         self.ones = np.full((H, 1), 1 / H, self.hs.dtype)
 
     def normalize(self, x: Array, hat: Array, scale: Array) -> None:
@@ -455,10 +458,10 @@ class MGU(Layer):
     def backward(self, start: int, stop: int) -> None:
         dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
         p, H, gh, d, scale = self.p, self.hs.shape[2], self.gh, self.d, self.scale
-        scale_f, scale_n, w_f_t, w_n_t = p["scale_f"], p["scale_n"], p["w_f"].T, p["w_n"].T
-        more, product = self.more, self.product[:, :H]
+        scale_f, scale_n = p["scale_f"], p["scale_n"]
+        w_f_t, w_n_t = self.transposed["w_f"], self.transposed["w_n"]
+        more, product = self.more, self.local_row
         hats, scales, gates, before_scale = self.hats, self.scales, self.gates, self.before_scale
-        product = self.local_row
         for t in reversed(range(start, stop)):
             h, f, n, dz = self.hs[t], gates[0, t], gates[1, t], self.z[t]
             df, dn = before_scale[0, t], before_scale[1, t]
@@ -486,9 +489,6 @@ class MGU(Layer):
             self.denormalize(more, hats[0, t], scales[0, t], dz[:, :H])
             dot(dz[:, :H], w_f_t, out=product)
             add(gh, product, out=gh)
-
-    def begin_backward(self) -> None:
-        self.local_row = self.empty(*self.hs.shape[1:])
 
     def weight_gradients(self) -> None:
         grads, H = self.grads, self.hs.shape[2]
@@ -549,7 +549,7 @@ class RaggedRNN:
         np.subtract(1, self.local, out=self.local)
         multiply(hs, hs.dtype.type(2 / self.problem.elements), out=self.ds)
         g.fill(0)
-        w_t = w.T
+        w_t = np.ascontiguousarray(w.T)
         for place, n in reversed(places):
             d = self.ds[place]
             add(d, g[:n], out=d)
