@@ -106,6 +106,11 @@ class Default(Recipe):
         outputs = {"bits": ag.sigmoid(logits), "loss": loss}
         self.graph = ag.Graph([xs, ys, h0], outputs, name="adder")
         self.differentiate(lr=0.2, momentum=0.9)
+        self.step = nn.TrainingStep(self.graph, self.optimizer)
+
+    def train(self, xs: Array, ys: Array) -> Mapping[str, Array]:
+        """Run loss, gradient and update as one graph."""
+        return self.step.run(xs=xs, ys=ys, h0=self.no_state(self.batch))
 
     def pairs(self, step: int) -> tuple[Array, Array]:
         a, b = self.rng.integers(LARGEST, size=(2, self.batch))
