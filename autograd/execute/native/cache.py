@@ -56,10 +56,13 @@ class Cache:
         """Return what was kept under `key`, or None if there is nothing sound."""
         if self.reason:
             return None
-        with contextlib.suppress(OSError), self._folder() as inside:
-            with inside.opened(key, _READ) as file:
-                if not _fault(os.fstat(file), stat.S_ISREG):
-                    return _checked(key, _all_of(file))
+        with (
+            contextlib.suppress(OSError),
+            self._folder() as inside,
+            inside.opened(key, _READ) as file,
+        ):
+            if not _fault(os.fstat(file), stat.S_ISREG):
+                return _checked(key, _all_of(file))
         return None
 
     def write(self, key: str, data: bytes) -> None:
