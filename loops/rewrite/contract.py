@@ -348,7 +348,8 @@ def _core_sum(outside: AllSteps, core: Node) -> Any:
     if core.op is OPS["sum"]:
         x = outside.of(core.inputs[0])
         axes = (0, *[a + 1 for a in core.attrs["axis"]])
-        return reshape(sum_over(x, axes), core.shape)
+        result = sum_over(x, axes)
+        return reshape(result, core.shape) if core.attrs["keepdims"] else result
     return sum_over(outside.of(core), 0)
 
 

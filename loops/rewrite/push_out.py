@@ -149,7 +149,8 @@ def _note(graph: Graph, parts: Parts, chosen: set[Node], prices: Prices, context
             context.moved(graph, node, "computed after the loop", LAW, before, after)
     feeding = ancestors_of([x.after for x in parts.states])
     for node in dict.fromkeys([x.node for x in parts.collected]):
-        if node.inputs and node not in feeding and node not in chosen and has_rule(node):
+        varies = prices.kinds[node] is not Kind.SHARED
+        if varies and node.inputs and node not in feeding | chosen and has_rule(node):
             context.left(
                 graph,
                 node,

@@ -94,7 +94,7 @@ class _Recipes:
         return [] if sequence in self.outputs else readers
 
     def _recipe(self, sequence: Node) -> Recipe | None:
-        if isinstance(sequence.op, Elementwise):
+        if _cheap(sequence):
             return self._of_stacks(sequence)
         source = sequence.inputs[0] if sequence.op.name == "item" else sequence
         index = sequence.attrs.get("index", 0) - source.attrs.get("states", 0)

@@ -99,7 +99,7 @@ def is_product(node: Node, kinds: Mapping[Node, Kind]) -> bool:
     a, b = [(x, kinds[x]) for x in node.inputs]
     if b[1] is Kind.SHARED:
         return b[0].ndim <= 2 and a[1] is not Kind.SHARED
-    return a[1] is Kind.SHARED and a[0].ndim == 2 and b[0].ndim <= 2
+    return a[1] is Kind.SHARED and a[0].ndim <= 2 and b[0].ndim <= 2
 
 
 def has_rule(node: Node) -> bool:
@@ -189,11 +189,13 @@ def _one_product(first: bool, a: Any, b: Any) -> Any:
     """
     if first:
         return None if b.ndim > 2 else _times(a, b)
-    if a.ndim != 2 or b.ndim > 3:
+    if a.ndim > 2 or b.ndim > 3:
         return None
+    turned = a if a.ndim == 1 else matrix_transpose(a)
     if b.ndim == 2:  # vectors: (T, K)
-        return _times(b, matrix_transpose(a))
-    return matrix_transpose(_times(matrix_transpose(b), matrix_transpose(a)))
+        return _times(b, turned)
+    product = _times(matrix_transpose(b), turned)
+    return product if a.ndim == 1 else matrix_transpose(product)
 
 
 def _times(x: Any, w: Any) -> Any:
