@@ -144,7 +144,7 @@ def test_erf_and_erfc(name, limit):
         for y, wanted in zip(native(name, np.float64)(x), exact, strict=True):
             unit = math.ulp(float(wanted))
             assert abs(mpmath.mpf(float(y)) - wanted) <= limit * unit
-        single = x.astype(np.float32)
+        single = x[np.abs(x) > 1e-30].astype(np.float32)
         exact = [float(getattr(mpmath, name)(mpmath.mpf(float(v)))) for v in single]
         assert np.max(ulps(native(name, np.float32)(single), np.array(exact, np.longdouble))) <= 1
     edges = np.array([0, np.inf, -np.inf, np.nan, -0.0])
