@@ -333,14 +333,12 @@ def test_bodies_of_one_structure_are_one_loop():
     same_results(graph, found)
 
 
-def test_parameters_are_no_constants():
-    x, w = ag.input("x", (3,)), ag.parameter("w", np.ones(3))
-    for factor, left in (
-        (ag.exp(w), ["exp", "multiply"]),
-        (ag.tensor([1.0], requires_grad=True), []),
-    ):
-        found = ag.Graph([x], {"y": x * factor}).optimize()
-        assert ops(found) == (left or ["multiply"])
+def test_what_may_change_or_have_a_gradient_is_no_constant():
+    w = ag.parameter("w", np.ones(3))
+    leaf = ag.tensor(np.ones(3), requires_grad=True)
+    for tracked in (w, leaf):
+        graph = ag.trace(lambda x, tracked=tracked: x * ag.exp(tracked), (3,))
+        assert ops(graph.optimize()) == ["exp", "multiply"]
 
 
 def test_what_raises_is_left_to_the_run():
@@ -543,33 +541,47 @@ def _check_golden(name: str, text: str) -> None:
 # Size.
 
 
-def test_deep_nests_need_no_stack():
-    graph = nest(1000)
-    found: list[Any] = []
-
-    def work() -> None:
+def _with_little_stack(work: Any) -> None:
+    def limited() -> None:
         sys.setrecursionlimit(120)
-        found.append(graph.optimize(target="native", explain=True))
+        work()
 
     limit = sys.getrecursionlimit()
     try:
-        thread = threading.Thread(target=work)
+        thread = threading.Thread(target=limited)
         thread.start()
         thread.join()
     finally:
         sys.setrecursionlimit(limit)
+
+
+def test_deep_nests_need_no_stack():
+    graph = nest(1000)
+    found: list[Any] = []
+    _with_little_stack(lambda: found.append(graph.optimize(target="native", explain=True)))
     np.testing.assert_array_equal(found[0].graph.run(x=np.array([1.0, 2.0]))["y"], [2.0, 4.0])
 
 
 def test_equal_nests_are_found_without_stack():
-    with_two = graph_of(lambda x: nest(300)(x) + nest(300)(x), (2,))
-    assert ops(after(with_two, "cse")).count("loop") == 1
+    x = ag.input("x", (2,))
+    graph = ag.Graph([x], {"y": nest(300)(x) * nest(300)(x)})
+    found: list[ag.Graph] = []
+    _with_little_stack(lambda: found.append(after(graph, "cse")))
+    assert ops(found[0]).count("loop") == 1
 
 
 @each_pass
 def test_work_grows_with_the_graph_and_no_faster(name: str):
-    def calls(length: int) -> int:
-        graph = neutral(random_graph(1, CALLS, length))
+    def everything(times: int) -> Any:
+        def fn(a: Any, b: Any) -> Any:
+            for call in [*CALLS.values()] * times:
+                a, b = b, ag.astype(call(a, b), a.dtype)
+            return a, b
+
+        return fn
+
+    def calls(times: int) -> float:
+        graph = neutral(graph_of(everything(times), SQUARE, SQUARE))
         count = 0
 
         def counted(frame: Any, event: str, arg: Any) -> None:
@@ -583,10 +595,10 @@ def test_work_grows_with_the_graph_and_no_faster(name: str):
             sys.setprofile(None)
         return count / len(graph.nodes)
 
-    assert calls(200) < 1.3 * calls(50)
+    assert calls(8) < 1.5 * calls(2)
 
 
-def test_a_chain_of_a_hundred_thousand_nodes_is_rewritten():
+def test_a_chain_of_many_thousand_nodes_is_rewritten():
     graph = long_chain(20_000)
     for name in OWN:
         assert len(after(graph, name).nodes) == len(graph.nodes)
