@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import autograd as ag
 from autograd.rewrite.cost import Machine
@@ -359,6 +361,33 @@ class TestMergeStates:
             loop.feed(b, choice(b, x))
         graph = graph_of((xs, h, w), a=loop.final(a), b=loop.final(b))
         assert rewritten(graph, "merge_states")["choosing"].attrs["states"] == 1
+
+    @given(
+        st.lists(st.tuples(st.booleans(), st.booleans(), *[st.integers(0, 9)] * 2), min_size=1),
+        st.booleans(),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_as_many_as_differ(self, wiring, sliced):
+        """Of random nets of states, those are one that no number of steps tells apart."""
+        xs, h, _ = inputs(3)
+        count = len(wiring)
+        with LoopNode("net") as loop:
+            x = loop.each(xs)
+            ports = [loop.branch(f"s{i}", h if wiring[i][0] else np.ones(2)) for i in range(count)]
+            for port, (_, add, a, b) in zip(ports, wiring, strict=True):
+                left, right = ports[a % count], x if sliced and b == 9 else ports[b % count]
+                loop.feed(port, (left + right) * 0.5 if add else ag.tanh(left - right))
+        ends = {f"s{i}": loop.final(port) for i, port in enumerate(ports)}
+        found = rewritten(graph_of((xs, h), **ends), "merge_states", order=0)
+        labels = [start for start, *_ in wiring]
+        for _ in range(count):
+            labels = [
+                (labels[i], add, labels[a % count], "x" if sliced and b == 9 else labels[b % count])
+                for i, (_, add, a, b) in enumerate(wiring)
+            ]
+            numbers = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+            labels = [numbers[label] for label in labels]
+        assert found["net"].attrs["states"] == len(set(labels))
 
     def test_functions_of_the_users_are_called_as_often_as_before(self):
         xs, h, _ = inputs()
