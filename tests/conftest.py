@@ -10,7 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-import autograd as ag
+from autograd.backend import VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,13 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
-def backend(request: pytest.FixtureRequest):
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """Make a backend the default of this process, all its threads, and those it starts."""
     name = request.config.getoption("--backend")
-    if name is None:
-        yield
-        return
-    with ag.backend(name):
-        yield
+    if name is not None:
+        monkeypatch.setenv(VARIABLE, name)
+        monkeypatch.setattr(sys.modules["autograd.backend"], "_default", name)
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,14 @@ RNG = np.random.default_rng
 XS = RNG(0).integers(0, 2, (STEPS, T, B, 2)) * 1.0
 YS = RNG(1).integers(0, 2, (STEPS, T, B, 1)) * 1.0
 
+
+@pytest.fixture(autouse=True)
+def reference():
+    """What is compared bit for bit runs one way, whatever `pytest --backend` says."""
+    with ag.backend("reference"):
+        yield
+
+
 OPTIMIZERS = {
     "sgd": lambda parameters: nn.SGD(parameters, lr=0.1),
     "momentum": lambda parameters: nn.SGD(parameters, lr=0.1, momentum=0.9),
