@@ -14,6 +14,7 @@ import pytest
 
 import autograd as ag
 from autograd.custom import custom_vjp
+from autograd.op import Op
 from autograd.rewrite.cost import NATIVE, NUMPY, Machine
 from loops import LoopNode, scan
 from loops.rewrite import accumulators, contract, regroup, residuals, split_products, steps
@@ -172,10 +173,10 @@ class TestBatch:
         small, large = rnn((100, 1, 3, 4)), rnn((100, 64, 3, 512))
         machine = Machine(call=0.5e-6, bandwidth=10e9, cached_bandwidth=60e9, cache=1 << 20)
         done, left = notes(small, "regroup", "batch", machine=machine)
-        assert (set(done) >= {"matmul_1", "add"}, left) == (True, {})
+        assert (set(done) >= {"rnn.matmul_1", "rnn.add"}, left) == (True, {})
         done, left = notes(large, "regroup", "batch", machine=machine)
-        assert "matmul_1" in done
-        assert re.fullmatch(r"[\d.e+]+ us before the loop, [\d.e+]+ us in it", left["add"])
+        assert "rnn.matmul_1" in done
+        assert re.fullmatch(r"[\d.e+]+ us before the loop, [\d.e+]+ us in it", left["rnn.add"])
 
     def test_what_fuses_stays_in_the_loop(self):
         assert ops_inside(after(rnn(), "regroup", "batch", machine=NATIVE)).count("add") == 2
@@ -208,12 +209,34 @@ class TestBatch:
             loop.until(loop.index >= 1)
             ys = loop.collect(ag.log(after_))
         graph = graph_of(ins, a=loop.final(a), ys=ys)
+        assert "may stop" in notes(graph, "batch")[1]["until"]
         found = after(graph, *("regroup", "batch", "push_out", "contract"), machine=EAGER)
         assert str(found) == str(graph)
         given = np.array([[1.0, 4.0], [9.0, 1.0], [-1.0, -1.0], [-1.0, -1.0]])
         with np.errstate(all="raise"):
             values = found.run(xs=given, h=np.ones(2))
         np.testing.assert_array_equal(values["a"], [5.0, 4.0])
+
+    def test_a_rule_that_refuses_leaves_the_loop_as_it_is(self):
+        class Stubborn(Op):
+            """x, but not for a batch of more than two."""
+
+            def forward(self, x):
+                return x
+
+            def infer(self, x):
+                return x
+
+            def batch(self, batched, x):
+                if x.ndim > 1:
+                    raise ag.GraphError("too many at once")
+                return self(x)
+
+        ins = xs, h = inputs(xs=(3, 2), h=(2,))
+        a, _ = scan(lambda a, x: (ag.tanh(a + Stubborn("stubborn")(x)), None), h, xs)
+        graph = graph_of(ins, a=a)
+        assert str(rewritten(graph, "batch", order=0)) == str(graph)
+        assert "too many at once" in notes(graph, "batch")[1]["scan"]
 
     def test_parts_of_a_split_come_in_one_by_one(self):
         ins = xs, u, h = inputs(xs=(3, 4), u=(4, 6), h=(2,))
@@ -275,8 +298,8 @@ class TestPushOut:
         ins = xs, h = inputs(xs=(3, 2), h=(2,))
         _, ys = scan(lambda a, x: (ag.tanh(a + x), ag.exp(a) * a), h, xs)
         done, left = notes(graph_of(ins, ys=ys), "push_out", machine=RELUCTANT)
-        assert (done, list(left)) == ([], ["multiply_1"])
-        assert "us after the loop, besides what it reads, " in left["multiply_1"]
+        assert (done, list(left)) == ([], ["scan.multiply_1"])
+        assert "us after the loop, besides what it reads, " in left["scan.multiply_1"]
 
 
 class TestContract:
@@ -384,9 +407,9 @@ class TestContract:
         (a, s), _ = scan(step, (h, np.zeros((2, 2))), xs)
         machine = Machine(call=1e-6, bandwidth=1e9)
         done, left = notes(graph_of(ins, a=a, s=s), "contract", machine=machine)
-        assert (done, list(left)) == ([], ["add_1"])
-        assert "us after the loop, " in left["add_1"]
-        assert notes(graph_of(ins, a=a, s=s), "contract") == (["add_1"], {})
+        assert (done, list(left)) == ([], ["scan.add_1"])
+        assert "us after the loop, " in left["scan.add_1"]
+        assert notes(graph_of(ins, a=a, s=s), "contract") == (["scan.add_1"], {})
 
 
 def _deep(x, b):

@@ -13,21 +13,20 @@ from collections.abc import Mapping
 from autograd.graph import Graph
 from autograd.node import Node, draw_input
 from autograd.rewrite.engine import Context, Pass
-from autograd.rewrite.nodes import substitute
 from autograd.rewrite.pipeline import register
 from loops.rewrite.accumulators import accumulators
-from loops.rewrite.parts import Entry, Parts, loops_in
+from loops.rewrite.parts import Entry, Parts
 from loops.rewrite.steps import (
     AllSteps,
     Kind,
     Prices,
     ancestors_of,
+    changed_loops,
     drawable,
     is_product,
     is_view,
     kinds_of,
     microseconds,
-    steps_of,
     uses_of,
 )
 
@@ -36,18 +35,10 @@ LAW = "no state reaches it, so every step computes the same function of its own 
 
 def batch(graph: Graph, context: Context) -> Graph:
     """Return `graph` with what no state reaches computed before its loops."""
-    replacements: dict[Node, Node] = {}
-    for node, items in loops_in(graph):
-        parts = Parts.of(node)
-        steps = steps_of(parts)
-        if steps is not None and parts.each:
-            replacements |= _batched(graph, parts, steps, items, context)
-    return substitute(graph, replacements)
+    return changed_loops(graph, context, _batched)
 
 
-def _batched(
-    graph: Graph, parts: Parts, steps: int, items: list[Node], context: Context
-) -> dict[Node, Node]:
+def _batched(parts: Parts, steps: int, items: list[Node], context: Context) -> dict[Node, Node]:
     kinds = kinds_of(parts)
     ports = {x.port for x in parts.each}
     wanted = _read_on_the_way(parts, kinds)
@@ -56,7 +47,7 @@ def _batched(
     prices = Prices(context.machine, kinds, steps)
     chosen = _chosen(nodes, able, ports, prices)
     front = _front(parts, chosen)
-    _note(graph, parts, nodes, able, chosen, prices, context)
+    _note(parts, nodes, able, chosen, prices, context)
     if not front:
         return {}
     outside = AllSteps(parts, steps)
@@ -124,7 +115,6 @@ def _front(parts: Parts, chosen: set[Node]) -> list[Node]:
 
 
 def _note(
-    graph: Graph,
     parts: Parts,
     nodes: list[Node],
     able: set[Node],
@@ -138,10 +128,10 @@ def _note(
             continue
         before, after = prices.step_cost(node) * prices.steps, prices.outside_cost(node)
         if node in chosen:
-            context.moved(graph, node, "computed before the loop", LAW, before, after)
+            context.moved(parts.body, node, "computed before the loop", LAW, before, after)
         elif node in able:
             context.left(
-                graph,
+                parts.body,
                 node,
                 "computed before the loop",
                 f"{microseconds(prices.outside(node))} before the loop, "

@@ -21,22 +21,22 @@ from autograd.ops.reduce import sum as sum_over
 from autograd.ops.shape import broadcast_to, matrix_transpose, ravel, reshape, sum_to, swapaxes
 from autograd.rewrite.cost import Cost, cost_of
 from autograd.rewrite.engine import Context, Pass
-from autograd.rewrite.nodes import like, renewed, substitute
+from autograd.rewrite.nodes import like, renewed
 from autograd.rewrite.pipeline import register
 from autograd.scope import drawing
 from loops.rewrite.accumulators import Accumulator, accumulators
-from loops.rewrite.parts import Collected, Parts, State, loops_in
+from loops.rewrite.parts import Collected, Parts, State
 from loops.rewrite.steps import (
     AllSteps,
     Kind,
     Prices,
     ancestors_of,
+    changed_loops,
     has_rule,
     is_view,
     kinds_of,
     microseconds,
     node_bytes,
-    steps_of,
     tall,
     total,
 )
@@ -59,19 +59,18 @@ class Term:
 
 def contract(graph: Graph, context: Context) -> Graph:
     """Return `graph` with sums over the steps of loops taken out of them."""
-    replacements: dict[Node, Node] = {}
-    for node, items in loops_in(graph):
-        parts = Parts.of(node)
-        steps = steps_of(parts)
-        if steps is None:
-            continue
-        found = accumulators(parts)
-        if found:
-            planning = _Planning(parts, Prices(context.machine, kinds_of(parts), steps))
-            chosen = planning.chosen(graph, found, context)
-            if chosen:
-                replacements |= _contracted(planning, chosen, items)
-    return substitute(graph, replacements)
+    return changed_loops(graph, context, _without_sums)
+
+
+def _without_sums(
+    parts: Parts, steps: int, items: list[Node], context: Context
+) -> dict[Node, Node]:
+    found = accumulators(parts)
+    if not found:
+        return {}
+    planning = _Planning(parts, Prices(context.machine, kinds_of(parts), steps))
+    chosen = planning.chosen(found, context)
+    return _contracted(planning, chosen, items) if chosen else {}
 
 
 class _Planning:
@@ -85,7 +84,7 @@ class _Planning:
         self.stacked = {x.node for x in parts.collected}
 
     def chosen(
-        self, graph: Graph, found: Sequence[Accumulator], context: Context
+        self, found: Sequence[Accumulator], context: Context
     ) -> dict[Accumulator, list[Term]]:
         """Return the accumulators that it pays to contract: all together, or some by themselves."""
         terms = {each: self._terms(each) for each in found}
@@ -96,7 +95,7 @@ class _Planning:
             inside, outside = self._seconds(group, terms)
             pays = outside < inside
             for each in group if pays or len(group) == 1 else ():
-                self._note(graph, each, terms[each], pays, (inside, outside), context)
+                self._note(each, terms[each], pays, (inside, outside), context)
             if pays and group is able:
                 return {each: terms[each] for each in able}
             if not pays and len(group) == 1:
@@ -223,7 +222,6 @@ class _Planning:
 
     def _note(
         self,
-        graph: Graph,
         each: Accumulator,
         terms: Sequence[Term],
         pays: bool,
@@ -236,10 +234,12 @@ class _Planning:
         after = total([self._cost(term) for term in terms])
         node = each.chain[-1]
         if pays:
-            context.moved(graph, node, "summed over all steps at once", LAW, before, after)
+            context.moved(
+                self.parts.body, node, "summed over all steps at once", LAW, before, after
+            )
             return
         times = f"{microseconds(seconds[1])} after the loop, {microseconds(seconds[0])} in it"
-        context.left(graph, node, "summed over all steps at once", times, before, after)
+        context.left(self.parts.body, node, "summed over all steps at once", times, before, after)
 
 
 def _is_linear(node: Node, place: int) -> bool:

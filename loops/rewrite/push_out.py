@@ -14,20 +14,19 @@ from collections.abc import Mapping
 from autograd.graph import Graph
 from autograd.node import Node
 from autograd.rewrite.engine import Context, Pass
-from autograd.rewrite.nodes import substitute
 from autograd.rewrite.pipeline import register
-from loops.rewrite.parts import Collected, Parts, loops_in
+from loops.rewrite.parts import Collected, Parts
 from loops.rewrite.steps import (
     AllSteps,
     Kind,
     Prices,
     ancestors_of,
+    changed_loops,
     has_rule,
     is_product,
     is_view,
     kinds_of,
     microseconds,
-    steps_of,
 )
 
 LAW = "no state depends on it, so it may wait until all steps have run"
@@ -35,22 +34,14 @@ LAW = "no state depends on it, so it may wait until all steps have run"
 
 def push_out(graph: Graph, context: Context) -> Graph:
     """Return `graph` with what no state depends on computed after its loops."""
-    replacements: dict[Node, Node] = {}
-    for node, items in loops_in(graph):
-        parts = Parts.of(node)
-        steps = steps_of(parts)
-        if steps is not None and parts.collected:
-            replacements |= _pushed(graph, parts, steps, items, context)
-    return substitute(graph, replacements)
+    return changed_loops(graph, context, _pushed)
 
 
-def _pushed(
-    graph: Graph, parts: Parts, steps: int, items: list[Node], context: Context
-) -> dict[Node, Node]:
+def _pushed(parts: Parts, steps: int, items: list[Node], context: Context) -> dict[Node, Node]:
     kinds = kinds_of(parts)
     prices = Prices(context.machine, kinds, steps)
     chosen, stacks = _chosen(parts, prices)
-    _note(graph, parts, chosen, prices, context)
+    _note(parts, chosen, prices, context)
     known = {x.port for x in parts.each}
     moved = [
         x
@@ -141,18 +132,18 @@ def _pays(node: Node, fresh: set[Node], spared: set[Node], prices: Prices) -> bo
     return outside <= inside if is_view(node) else outside < inside
 
 
-def _note(graph: Graph, parts: Parts, chosen: set[Node], prices: Prices, context: Context) -> None:
+def _note(parts: Parts, chosen: set[Node], prices: Prices, context: Context) -> None:
     """Tell what is computed after the loop, and which stacked values are not though they could."""
     for node in parts.body.nodes:
         if node in chosen and not is_view(node):
             before, after = prices.step_cost(node) * prices.steps, prices.outside_cost(node)
-            context.moved(graph, node, "computed after the loop", LAW, before, after)
+            context.moved(parts.body, node, "computed after the loop", LAW, before, after)
     feeding = ancestors_of([x.after for x in parts.states])
     for node in dict.fromkeys([x.node for x in parts.collected]):
         varies = prices.kinds[node] is not Kind.SHARED
         if varies and node.inputs and node not in feeding | chosen and has_rule(node):
             context.left(
-                graph,
+                parts.body,
                 node,
                 "computed after the loop",
                 f"{microseconds(prices.outside(node))} after the loop, besides what it reads, "

@@ -19,8 +19,8 @@ from autograd.rewrite.engine import Context, Pass
 from autograd.rewrite.nodes import like, substitute, with_body
 from autograd.rewrite.pipeline import register
 from autograd.scope import drawing
-from loops.rewrite.parts import Parts, loops_in
-from loops.rewrite.steps import Kind, kinds_of, steps_of, uses_of
+from loops.rewrite.parts import Parts
+from loops.rewrite.steps import Kind, changed_loops, kinds_of, uses_of
 
 LAW = "products and sums are associative and commutative, and distribute, but for rounding"
 
@@ -30,15 +30,14 @@ Term = tuple[Node, bool]
 
 def regroup(graph: Graph, context: Context) -> Graph:
     """Return `graph` with products and sums in the bodies of its loops regrouped."""
-    replacements = {}
-    for node, _ in loops_in(graph):
-        parts = Parts.of(node)
-        if not parts.each or steps_of(parts) is None:
-            continue
-        body = _grouped(_factored(parts.body, parts, context), parts, context)
-        if body is not parts.body:
-            replacements[node] = with_body(node, {"body": body})
-    return substitute(graph, replacements)
+    return changed_loops(graph, context, _regrouped)
+
+
+def _regrouped(parts: Parts, _: int, __: list[Node], context: Context) -> dict[Node, Node]:
+    if not parts.each:
+        return {}
+    body = _grouped(_factored(parts.body, parts, context), parts, context)
+    return {} if body is parts.body else {parts.node: with_body(parts.node, {"body": body})}
 
 
 def _factored(body: Graph, parts: Parts, context: Context) -> Graph:

@@ -22,23 +22,22 @@ from autograd.rewrite.engine import Context, Pass
 from autograd.rewrite.nodes import like, substitute, with_body
 from autograd.rewrite.pipeline import register
 from autograd.scope import drawing
-from loops.rewrite.parts import Parts, loops_in
-from loops.rewrite.steps import Kind, ancestors_of, kinds_of, steps_of
+from loops.rewrite.parts import Parts
+from loops.rewrite.steps import Kind, ancestors_of, changed_loops, kinds_of
 
 LAW = "a product with blocks side by side is made of the products with each, but for rounding"
 
 
 def split_products(graph: Graph, context: Context) -> Graph:
     """Return `graph` with products in its loops taken apart where part of them can leave."""
-    replacements = {}
-    for node, _ in loops_in(graph):
-        parts = Parts.of(node)
-        if steps_of(parts) is not None:
-            body = parts.body
-            split = {**_of_joined(parts, context), **_of_divided(parts, context)}
-            if split:
-                replacements[node] = with_body(node, {"body": substitute(body, split)})
-    return substitute(graph, replacements)
+    return changed_loops(graph, context, _split)
+
+
+def _split(parts: Parts, _: int, __: list[Node], context: Context) -> dict[Node, Node]:
+    found = {**_of_joined(parts, context), **_of_divided(parts, context)}
+    if not found:
+        return {}
+    return {parts.node: with_body(parts.node, {"body": substitute(parts.body, found)})}
 
 
 def _of_joined(parts: Parts, context: Context) -> dict[Node, Node]:

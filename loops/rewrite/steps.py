@@ -9,22 +9,25 @@ Kennedy 1987, "Automatic translation of FORTRAN programs to vector form".)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
+from autograd.describe import describe
 from autograd.errors import LoopGradError
+from autograd.graph import Graph
 from autograd.node import Node
 from autograd.op import Op
 from autograd.ops.elementwise import Elementwise
 from autograd.ops.products import matmul
 from autograd.ops.shape import broadcast_to, matrix_transpose, reshape
 from autograd.rewrite.cost import Cost, Machine, cost_of
-from autograd.rewrite.nodes import like, renewed
+from autograd.rewrite.engine import Context, title
+from autograd.rewrite.nodes import like, renewed, substitute
 from autograd.scope import drawing
 from autograd.spec import UNKNOWN, Spec
 from loops.form import most_steps
-from loops.rewrite.parts import Parts, stopped_by_data
+from loops.rewrite.parts import Parts, loops_in, stopped_by_data
 
 VIEWS = ("item", "split", "unstack", "slice")
 """Ops, besides those that are `free`, whose outputs are parts of their input where they lie."""
@@ -72,6 +75,35 @@ def ancestors_of(heads: Iterable[Node]) -> set[Node]:
     return seen
 
 
+Change = Callable[[Parts, int, list[Node], Context], dict[Node, Node]]
+"""From a loop, the number of its steps and its outputs that are read, to what stands for nodes."""
+
+
+def changed_loops(graph: Graph, context: Context, change: Change) -> Graph:
+    """Return `graph` with `change` made to each loop all of whose steps surely run.
+
+    A loop with an op whose `batch` rule refuses stays as it is. What is noted is called after it.
+    """
+    replacements: dict[Node, Node] = {}
+    for node, items in loops_in(graph):
+        parts = Parts.of(node)
+        steps = steps_of(parts)
+        if steps is None:
+            context.left(graph, node, "taken apart", "its data may stop it before its last step")
+            continue
+        path = context.path
+        context.path = f"{path}{title(node)}."
+        refusal = ""
+        try:
+            replacements |= change(parts, steps, items, context)
+        except RefusedError as error:
+            refusal = str(error.args[0])
+        context.path = path
+        if refusal:
+            context.left(graph, node, "taken apart", refusal)
+    return substitute(graph, replacements)
+
+
 def steps_of(parts: Parts) -> int | None:
     """Return the number of steps if each of them surely runs, else None.
 
@@ -106,6 +138,10 @@ def has_rule(node: Node) -> bool:
     """Whether a node may be drawn for all steps: not if it holds bodies or runs a user's code."""
     op = node.op
     return op.name == "item" or (op.portable and type(op).batch is not Op.batch and not node.bodies)
+
+
+class RefusedError(LoopGradError):
+    """An op that has no result for all steps at once, though it has a rule."""
 
 
 class AllSteps:
@@ -155,8 +191,11 @@ class AllSteps:
             same = all([x is y for x, y in zip(xs, node.inputs, strict=True)])
             return node if same else renewed(node, xs)
         self.varying.add(node)
-        with drawing(None):
-            value = for_all_steps(node, batched, xs)
+        try:
+            with drawing(None):
+                value = for_all_steps(node, batched, xs)
+        except LoopGradError as error:
+            raise RefusedError(f"{describe(node)}, for all steps: {error.args[0]}") from error
         _check(node, value, self.steps)
         if isinstance(value, Node):
             return value if any([value is x for x in xs]) else like(value, node)
@@ -170,7 +209,9 @@ def _check(node: Node, value: Any, steps: int) -> None:
     values = value if node.op.multiple else (value,)
     for spec, y in zip(specs, values, strict=True):
         if y.spec != Spec((steps, *spec.shape), spec.dtype):
-            raise LoopGradError(f"the batch rule of '{node.op.name}' does not keep its promise")
+            raise RefusedError(
+                f"the batch rule of op '{node.op.name}' returned {y.spec} for {steps} times {spec}"
+            )
 
 
 def for_all_steps(node: Node, batched: Sequence[bool], xs: Sequence[Any]) -> Any:
