@@ -108,6 +108,22 @@ class TestTrimPorts:
         assert found.find(op="sin") == []
         assert len(found["outer.inner"].attrs["body"].outputs) == 1
 
+    def test_and_back_from_the_inside_out(self):
+        """No inner loop reads a weight any more, so the outer one need not bring it in."""
+        xs, h, w = inputs()
+
+        with LoopNode("outer") as outer:
+            x, g = outer.each(xs), outer.branch("g", h)
+            with LoopNode("inner", length=3) as loop:
+                k, m = loop.branch("k", g), loop.branch("m", g)
+                loop.feed(k, ag.tanh(k + x))
+                loop.feed(m, m @ w)
+            outer.feed(g, loop.final(k))
+        graph = graph_of((xs, h, w), last=outer.final(g))
+        found = rewritten(graph, "trim_ports")
+        assert found.find(op="matmul") == []
+        assert list(found["outer"].attrs["body"].inputs) == ["g", "xs"]
+
     def test_a_loop_of_which_nothing_is_left(self):
         xs, h, _ = inputs()
         with LoopNode("loop") as loop:

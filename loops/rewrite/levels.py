@@ -17,19 +17,25 @@ from autograd.trampoline import Task, trampoline
 Change = Callable[[Graph, Context], Graph]
 
 
-def outside_in(change: Change) -> Change:
-    """Return the pass that has `change` work on the outermost graph and then on bodies in it."""
+def outside_in(change: Change, and_back: bool = False) -> Change:
+    """Return the pass that has `change` work on the outermost graph and then on bodies in it.
+
+    With `and_back` it works on a graph once more after it changed bodies in it, as these may then
+    read less.
+    """
 
     def run(graph: Graph, context: Context) -> Graph:
         if context.path:
             return graph
-        changed: Graph = trampoline(_inward(graph, change, context, {}))
+        changed: Graph = trampoline(_inward(graph, change, context, and_back, {}))
         return changed
 
     return run
 
 
-def _inward(graph: Graph, change: Change, context: Context, known: dict[Graph, Graph]) -> Task:
+def _inward(
+    graph: Graph, change: Change, context: Context, and_back: bool, known: dict[Graph, Graph]
+) -> Task:
     """Return `graph` after `change` to it and then to the bodies in what came of it; a task."""
     if graph in known:
         return known[graph]
@@ -44,9 +50,10 @@ def _inward(graph: Graph, change: Change, context: Context, known: dict[Graph, G
         context.trips *= node.op.trips([x.spec for x in node.inputs], node.attrs).count or 1
         bodies = {}
         for key in keys:
-            bodies[key] = yield _inward(node.attrs[key], change, context, known)
+            bodies[key] = yield _inward(node.attrs[key], change, context, and_back, known)
         context.path, context.trips = path, trips
         if any([body is not node.attrs[key] for key, body in bodies.items()]):
             replacements[node] = with_body(node, bodies)
-    known[graph] = substitute(result, replacements)
+    result = substitute(result, replacements)
+    known[graph] = change(result, context) if replacements and and_back else result
     return known[graph]

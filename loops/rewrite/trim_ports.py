@@ -99,4 +99,4 @@ def _effort(entry: Entry) -> tuple[bool, int]:
     return bool(entry.outer.inputs), entry.outer.spec.nbytes
 
 
-register(Pass("trim_ports", LAW, outside_in(trim_ports)))
+register(Pass("trim_ports", LAW, outside_in(trim_ports, and_back=True)))
