@@ -18,6 +18,7 @@ from autograd.execute.numpy_rules.reductions import SHORT
 from autograd.execute.numpy_rules.structure import LARGE
 from autograd.node import OPS, Node
 from autograd.ops.index import gather, scatter_set
+from autograd.rewrite.nodes import renewed
 from autograd.spec import Spec, spec_of
 from tests.cases import Case
 from tests.test_ops import (
@@ -360,6 +361,45 @@ def test_rows_that_follow_each_other_are_one_run():
         (1, 1, 4, 0, False),
         (1, 4, 6, 2, True),
     ]
+
+
+BOOM = "0); boom("
+
+
+def poisoned(value: Any) -> Any:
+    """Yield `value` with one part of it replaced by source."""
+    yield BOOM
+    if isinstance(value, tuple):
+        for i, part in enumerate(value):
+            for bad in poisoned(part):
+                yield (*value[:i], bad, *value[i + 1 :])
+
+
+def test_what_a_file_says_does_not_get_into_source():
+    tried = 0
+    for case in ROWS:
+        graph = drawn(case, draws(case)[0])
+        for node in graph.nodes:
+            for key, value in node.attrs.items() if rule_for(node) else ():
+                for bad in poisoned(value):
+                    tried += 1
+                    forged = renewed(node, node.inputs, {**node.attrs, key: bad})
+                    assert "boom" not in printed(forged)
+    assert tried > 500
+
+
+def printed(node: Node) -> str:
+    """Return what a node's rule writes; nothing if it refuses the attributes."""
+    names = [f"x{i}" for i in range(len(node.inputs))], [f"y{i}" for i in range(9)]
+    specs = [*[x.spec for x in node.inputs], *(specs_of(node) * 9)[:9]]
+    writer = Lines(dict(zip([*names[0], *names[1]], map(garbage, specs), strict=True)))
+    try:
+        rule = rule_for(node)
+        if rule is not None:
+            rule(writer, names[1][: len(specs_of(node))], names[0], node)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
+        return ""
+    return "\n".join(writer.lines)
 
 
 # Nothing is allocated. Each row: a function, and shapes of its float inputs.
