@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd.execute.native import elementwise, reductions
+from autograd.execute.native import elementwise, reductions, softmax
 from autograd.execute.native.compiler import compiled, machine
 from autograd.execute.native.elementwise import DENSE, SPREAD, STRIDED, Array, Expression, Step
 from autograd.execute.native.ir import I64, PTR, VOID, Function, Value
@@ -105,4 +105,18 @@ def reduced(
             reductions.emit_inner(f, sizes[:cut], sizes[cut:], op, e, read, place, wide)
 
     run(write, table_of(shape, [*spread, result]))
+    return result
+
+
+def of_rows(op: str, x: np.ndarray, width: int = 0) -> np.ndarray:
+    """Return softmax, log_softmax or logsumexp over the last axis."""
+    result = np.empty(x.shape[:-1] if op == "logsumexp" else x.shape, x.dtype)
+
+    def write(f: Function, table: Table) -> None:
+        *kept, length = [table.number() for _ in x.shape]
+        row = table.array(x, inner(x) if x.shape[-1] > 1 else DENSE)
+        place = table.array(result, DENSE)
+        softmax.emit(f, kept, length, op, row, place, width or machine().vector_bytes)
+
+    run(write, table_of(x.shape, [x, result]))
     return result

@@ -6,9 +6,9 @@ import pytest
 pytest.importorskip("llvmlite")
 
 import autograd as ag
-from autograd.execute.native import reductions, rules
+from autograd.execute.native import reductions, rules, softmax
 from autograd.execute.native.elementwise import Expression, Step
-from tests.native_kernels import WIDTHS, expression, mapped, reduced
+from tests.native_kernels import WIDTHS, expression, mapped, of_rows, reduced
 
 FLOATS = (np.float32, np.float64)
 SHAPES = [(1,), (7,), (0,), (64,), (3, 5), (0, 4), (4, 33), (2, 3, 17), (5, 1), (1, 65)]
@@ -258,3 +258,32 @@ def test_reductions_without_a_rule():
     assert reductions.missing("prod", "float64") == "op 'prod' has no native rule"
     assert reductions.missing("sum", "int64") == "op 'sum' has no native rule for int64"
     assert reductions.missing("sum", "float32") == ""
+
+
+# softmax and its like.
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("op", softmax.OPS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_softmax_of_rows(dtype, op, width):
+    attrs = {"keepdims": False} if op == "logsumexp" else {}
+    for shape in [(1,), (7,), (3, 5), (4, 33), (2, 3, 17), (5, 1), (2, 700), (0, 4)]:
+        for x in (30 * normal(shape, dtype), normal((*shape, 2), dtype)[..., ::-1, 0]):
+            wanted = forward(op, x, axis=(x.ndim - 1,), **attrs)
+            got = of_rows(op, x, width)
+            np.testing.assert_allclose(got, wanted, rtol=20 * RTOL[dtype], atol=RTOL[dtype])
+
+
+@pytest.mark.parametrize("op", softmax.OPS)
+def test_softmax_of_special_numbers(op):
+    inf, nan = np.inf, np.nan
+    x = np.array([[0, -40, -inf], [-inf] * 3, [inf, 0, 1], [nan, 0, 1], [inf, inf, 0], [7, 7, 7]])
+    attrs = {"keepdims": False} if op == "logsumexp" else {}
+    np.testing.assert_allclose(of_rows(op, x), forward(op, x, axis=(1,), **attrs), rtol=1e-14)
+
+
+def test_softmax_without_a_rule():
+    assert softmax.missing("softmax", ["float64", "float64"]) == ""
+    reason = "op 'softmax' has no native rule for int64, float64"
+    assert softmax.missing("softmax", ["int64", "float64"]) == reason

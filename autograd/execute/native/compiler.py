@@ -1,9 +1,10 @@
 """From LLVM's text form to a function one can call, through llvmlite and the cache on disk.
 
 llvmlite is imported when the first function is compiled (extra `native`). Why not Numba, which is
-built on it: it would infer types that a graph already knows, which takes 0.5 s and more for a
-training step; its `np.tanh` is one call of the C library a number, twenty times slower than vectors
-(Intel's SVML is not in the wheels of PyPI); and what it caches depends on where sources lie.
+built on it: it infers types that a graph already knows (0.3 s for the forward of an RNN of 16
+units, 0.15 s here), its `np.tanh` calls the C library for each number (at least 8 ns, where vectors
+take 0.4 ns; Intel's SVML is not in the wheels of PyPI), and a process that finds its code on disk
+still imports Numba (0.12 s, llvmlite 0.02 s).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from autograd.execute.native.elementwise import (
     rounds,
     spreads,
 )
-from autograd.execute.native.ir import Function, Value, Variable, vector
+from autograd.execute.native.ir import Function, Type, Value, Variable, vector
 from autograd.execute.native.rules import TYPES
 
 _BLOCK = 64
@@ -70,26 +70,49 @@ def emit_inner(
     """Reduce `expression` over the inner axes `reduced`; `result` has only the axes `kept`."""
     reduction = REDUCTIONS[op]
     lanes = expression.lanes(vector_bytes)
-    scalar = TYPES[result.dtype]
+    type = vector(TYPES[result.dtype], lanes)
     with nest(kept, [*operands, result]) as (*rows, place):
-        total = _Total(f, f.constant(vector(scalar, lanes), reduction.start), reduction)
+        total = _Total(f, f.constant(type, reduction.start), reduction)
         with nest(reduced[:-1], rows) as innermost:
-            same = spreads(innermost, lanes)
-            block = reduced[-1].constant(_BLOCK * lanes)
-            with f.range(reduced[-1], step=block) as start:
-                rest = reduced[-1] - start
-                partial = f.variable(total.start)
-                for part in rounds((rest < block).where(rest, block), lanes):
-                    shifted = Lanes(part.start + start, lanes, part.mask)
-                    loaded = [shifted.load(a, s) for a, s in zip(innermost, same, strict=True)]
-                    (value,) = expression.compute(loaded)
-                    value = value.to(scalar)
-                    if part.mask is not None:
-                        value = part.mask.where(value, total.start)
-                    partial.value = reduction.combine(partial.value, value)
-                total.add(partial.value)
-        y = f.folded(total.value, reduction.combine)
-        f.store(_finished(y, reduction, reduced), place.pointer)
+            _add_row(total, reduced[-1], lanes, _computed(expression, innermost, type))
+        f.store(_finished(total.folded, reduction, reduced), place.pointer)
+
+
+def _computed(
+    expression: Expression, operands: Sequence[Array], type: Type
+) -> Callable[[Lanes], Value]:
+    """Return what writes the values of an expression for a part of a row."""
+    same = spreads(operands, type.lanes)
+
+    def compute(part: Lanes) -> Value:
+        loaded = [part.load(a, s) for a, s in zip(operands, same, strict=True)]
+        (value,) = expression.compute(loaded)
+        return value.to(type)
+
+    return compute
+
+
+def reduced_row(op: str, length: Value, type: Type, compute: Callable[[Lanes], Value]) -> Value:
+    """Return what the values that `compute` gives for the parts of a row are together."""
+    reduction = REDUCTIONS[op]
+    total = _Total(length.f, length.f.constant(type, reduction.start), reduction)
+    _add_row(total, length, type.lanes, compute)
+    return _finished(total.folded, reduction, [length])
+
+
+def _add_row(total: _Total, length: Value, lanes: int, compute: Callable[[Lanes], Value]) -> None:
+    """Add a row to a total, block by block."""
+    f, combine = length.f, total.reduction.combine
+    block = length.constant(_BLOCK * lanes)
+    with f.range(length, step=block) as start:
+        rest = length - start
+        partial = f.variable(total.start)
+        for part in rounds((rest < block).where(rest, block), lanes):
+            value = compute(Lanes(part.start + start, lanes, part.mask))
+            if part.mask is not None:
+                value = part.mask.where(value, total.start)
+            partial.value = combine(partial.value, value)
+        total.add(partial.value)
 
 
 def emit_outer(
@@ -121,10 +144,8 @@ def emit_outer(
         for part in rounds(kept[-1], lanes):
             total = f.variable(f.constant(type, reduction.start))
             with nest(reduced, stacks) as rows:
-                same = spreads(rows, lanes)
-                loaded = [part.load(a, s) for a, s in zip(rows, same, strict=True)]
-                (value,) = expression.compute(loaded)
-                total.value = reduction.combine(total.value, value.to(type))
+                value = _computed(expression, rows, type)(part)
+                total.value = reduction.combine(total.value, value)
             part.store(_finished(total.value, reduction, reduced), row)
 
 
@@ -143,21 +164,25 @@ class _Total:
 
     def __init__(self, f: Function, start: Value, reduction: Reduction) -> None:
         self.start = start
-        self._reduction = reduction
+        self.reduction = reduction
         self._sum = f.variable(start)
         self._lost: Variable | None = f.variable(start) if reduction.is_sum else None
 
     def add(self, x: Value) -> None:
         a = self._sum.value
-        y = self._reduction.combine(a, x)
+        y = self.reduction.combine(a, x)
         self._sum.value = y
         if self._lost is not None:
             part = y - a
             self._lost.value = self._lost.value + ((a - (y - part)) + (x - part))
 
     @property
-    def value(self) -> Value:
-        """All of it, one number a lane."""
+    def folded(self) -> Value:
+        """All of it, as one number."""
+        return self.start.f.folded(self._value, self.reduction.combine)
+
+    @property
+    def _value(self) -> Value:
         if self._lost is None:
             return self._sum.value
         together = self._sum.value + self._lost.value
