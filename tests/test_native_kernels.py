@@ -269,7 +269,7 @@ def test_reductions_without_a_rule():
 def test_softmax_of_rows(dtype, op, width):
     attrs = {"keepdims": False} if op == "logsumexp" else {}
     for shape in [(1,), (7,), (3, 5), (4, 33), (2, 3, 17), (5, 1), (2, 700), (0, 4)]:
-        for x in (30 * normal(shape, dtype), normal((*shape, 2), dtype)[..., ::-1, 0]):
+        for x in (10 * normal(shape, dtype), normal((*shape, 2), dtype)[..., ::-1, 0]):
             wanted = forward(op, x, axis=(x.ndim - 1,), **attrs)
             got = of_rows(op, x, width)
             np.testing.assert_allclose(got, wanted, rtol=20 * RTOL[dtype], atol=RTOL[dtype])
