@@ -3,9 +3,9 @@
 Five moves and a copy make the difference to `hand.py`: the input's part of the gates for all steps
 in one product; local derivatives for as many steps at once as fit in the cache; weight gradients as
 one product over all steps and rows; states in one array of T + 1 rows, so that "before" and "after"
-are two views of it; and `out=` everywhere, so that a call allocates nothing. Transposed hidden
-weights are copied once a call: in every step the BLAS would pack the view, 1.5 times slower in
-float32. Gates that are sigmoids are computed as tanh(x / 2) / 2 + 1 / 2, so that one tanh does all
+are two views of it; and a given array for every result, so that a call allocates nothing.
+Transposed hidden weights are copied once a call: in every step the BLAS would pack the view, 1.5
+times slower in float32. Methods and arguments by position cost less than functions and `out=`. Gates that are sigmoids are computed as tanh(x / 2) / 2 + 1 / 2, so that one tanh does all
 gates of a step: their columns of the weights are halved beforehand.
 """
 
@@ -56,42 +56,42 @@ class Adder:
         self.turn = 0
 
     def step(self, xs: Array, ys: Array) -> Any:
-        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        add, multiply, tanh = np.add, np.multiply, np.tanh
         u, w, v, flat, product = self.u, self.w, self.v, self.flat, self.product
         local, zs, outputs, errors = flat["local"], flat["zs"], flat["outputs"], flat["errors"]
-        dot(xs, u, out=zs)
+        xs.dot(u, zs)
         for before, h, z in self.forward:  # h = sigmoid(z + before @ w)
-            dot(before, w, out=product)
-            add(product, z, out=product)
-            multiply(product, 0.5, out=product)
-            tanh(product, out=product)
-            multiply(product, 0.5, out=product)
-            add(product, 0.5, out=h)
+            before.dot(w, product)
+            add(product, z, product)
+            multiply(product, 0.5, product)
+            tanh(product, product)
+            multiply(product, 0.5, product)
+            add(product, 0.5, h)
         after = self.after
-        dot(after, v, out=outputs)
-        np.negative(outputs, out=outputs)
-        np.exp(outputs, out=outputs)
+        after.dot(v, outputs)
+        np.negative(outputs, outputs)
+        np.exp(outputs, outputs)
         outputs += 1
-        np.reciprocal(outputs, out=outputs)
-        np.subtract(outputs, ys, out=errors)
+        np.reciprocal(outputs, outputs)
+        np.subtract(outputs, ys, errors)
         loss = np.vdot(errors, errors)
         errors *= outputs
-        np.subtract(1, outputs, out=outputs)
+        np.subtract(1, outputs, outputs)
         errors *= outputs  # now the gradient before the output's sigmoid
-        np.subtract(1, after, out=local)
+        np.subtract(1, after, local)
         local *= after
-        multiply(errors, v.T, out=flat["ds"])
+        multiply(errors, v.T, flat["ds"])
         flat["ds"] *= local
         carried = self.carried
         carried.fill(0)
         w_t = w.T
         for d, slope in self.backward:
-            multiply(carried, slope, out=carried)
-            add(d, carried, out=d)
-            dot(d, w_t, out=carried)
-        dot(after.T, errors, out=self.dv)
-        dot(self.before.T, flat["ds"], out=self.dw)
-        dot(xs.T, flat["ds"], out=self.du)
+            multiply(carried, slope, carried)
+            add(d, carried, d)
+            d.dot(w_t, carried)
+        after.T.dot(errors, self.dv)
+        self.before.T.dot(flat["ds"], self.dw)
+        xs.T.dot(flat["ds"], self.du)
         for value, gradient in ((u, self.du), (w, self.dw), (v, self.dv)):
             gradient *= RATE
             value -= gradient
@@ -141,7 +141,7 @@ class Layer:
         xs = self.xs.reshape(-1, self.xs.shape[2])
         u, bias = self.input_weights()
         z = self.z.reshape(len(xs), -1)
-        np.dot(xs, u, out=z)
+        xs.dot(u, z)
         if bias is not None:
             z += bias
         self.hs[0] = p["h0"]
@@ -183,12 +183,12 @@ class Layer:
         grads, p = self.grads, self.p
         xs = self.xs.reshape(-1, self.xs.shape[2])
         before = self.hs[:-1].reshape(-1, self.hs.shape[2])
-        np.dot(xs.T, dz, out=grads["u"])
+        xs.T.dot(dz, grads["u"])
         if "w" in grads:
-            np.dot(before.T, dz, out=grads["w"])
-            np.dot(np.ones(len(dz), dz.dtype), dz, out=grads["b"])
+            before.T.dot(dz, grads["w"])
+            np.ones(len(dz), dz.dtype).dot(dz, grads["b"])
         if "xs" in grads:
-            np.dot(dz, p["u"].T, out=grads["xs"].reshape(xs.shape))
+            dz.dot(p["u"].T, grads["xs"].reshape(xs.shape))
 
 
 class RNN(Layer):
@@ -201,27 +201,27 @@ class RNN(Layer):
         self.row, self.gh_row = (a.reshape(H) if B == 1 else a for a in (self.product, self.gh))
 
     def forward(self) -> None:
-        dot, add, tanh, w, row = np.dot, np.add, np.tanh, self.p["w"], self.row
+        add, tanh, w, row = np.add, np.tanh, self.p["w"], self.row
         h = self.h_rows[0]
         for z, after in zip(self.z_rows, self.h_rows[1:], strict=True):
-            dot(h, w, out=row)
-            add(row, z, out=row)
-            h = tanh(row, out=after)
+            h.dot(w, row)
+            add(row, z, row)
+            h = tanh(row, after)
 
     def backward(self, start: int, stop: int) -> None:
-        dot, add, multiply, g = np.dot, np.add, np.multiply, self.gh_row
+        add, multiply, g = np.add, np.multiply, self.gh_row
         w_t = self.transposed["w"]
         hs, local = self.hs[start + 1 : stop + 1], self.local[: stop - start]
         ds = self.z[start:stop]  # z is used up: the gradients take its place
-        multiply(hs, hs, out=local)
-        np.subtract(1, local, out=local)
-        multiply(hs, self.scale, out=ds)
+        multiply(hs, hs, local)
+        np.subtract(1, local, local)
+        multiply(hs, self.scale, ds)
         for d, slope in zip(
             self.z_rows[start:stop][::-1], self.local_rows[::-1][-(stop - start) :], strict=True
         ):
-            add(d, g, out=d)
-            multiply(d, slope, out=d)
-            dot(d, w_t, out=g)
+            add(d, g, d)
+            multiply(d, slope, d)
+            d.dot(w_t, g)
 
 
 class LSTM(Layer):
@@ -233,70 +233,75 @@ class LSTM(Layer):
         self.gc = self.empty(B, H)
         self.local = self.empty(self.block, B, 4, H)
         self.through = self.empty(self.block, B, H)
+        gates = [self.z[:, :, k * H : (k + 1) * H] for k in range(4)]
+        self.steps = list(zip(self.z, *gates, self.hs[1:], self.cs[1:], self.tanh_cs, strict=True))
         dtype = self.hs.dtype
         self.halves = np.repeat(np.array([0.5, 0.5, 1, 0.5], dtype), H)
         self.shift = np.repeat(np.array([0.5, 0.5, 0, 0.5], dtype), H)
         self.u, self.w = np.empty_like(self.p["u"]), np.empty_like(self.p["w"])
 
     def input_weights(self) -> tuple[Array, Array]:
-        np.multiply(self.p["w"], self.halves, out=self.w)
-        return np.multiply(self.p["u"], self.halves, out=self.u), self.p["b"] * self.halves
+        np.multiply(self.p["w"], self.halves, self.w)
+        return np.multiply(self.p["u"], self.halves, self.u), self.p["b"] * self.halves
 
     def forward(self) -> None:
-        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        add, multiply, tanh = np.add, np.multiply, np.tanh
         w, product, halves, shift, some = self.w, self.product, self.halves, self.shift, self.some
-        H = self.hs.shape[2]
         self.cs[0] = self.p["c0"]
         h, c = self.hs[0], self.cs[0]
-        steps = zip(self.z, self.hs[1:], self.cs[1:], self.tanh_cs, strict=True)
-        for z, h_after, c_after, tanh_c in steps:
-            dot(h, w, out=product)
-            add(product, z, out=z)
-            tanh(z, out=z)
-            multiply(z, halves, out=z)
-            add(z, shift, out=z)  # the gates i, f, g, o
-            multiply(z[:, H : 2 * H], c, out=c_after)
-            multiply(z[:, :H], z[:, 2 * H : 3 * H], out=some)
-            c = add(c_after, some, out=c_after)
-            tanh(c, out=tanh_c)
-            h = multiply(z[:, 3 * H :], tanh_c, out=h_after)
+        for z, i, f, g, o, h_after, c_after, tanh_c in self.steps:
+            h.dot(w, product)
+            add(product, z, z)
+            tanh(z, z)
+            multiply(z, halves, z)
+            add(z, shift, z)  # the gates i, f, g, o
+            multiply(f, c, c_after)
+            multiply(i, g, some)
+            c = add(c_after, some, c_after)
+            tanh(c, tanh_c)
+            h = multiply(o, tanh_c, h_after)
 
     def begin_backward(self) -> None:
         self.gc.fill(0)
 
     def backward(self, start: int, stop: int) -> None:
-        dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
+        add, multiply, subtract = np.add, np.multiply, np.subtract
         n, B, H = stop - start, *self.hs.shape[1:]
         gates = self.z[start:stop].reshape(n, B, 4, H)
-        i, _, g, o = (gates[:, :, k] for k in range(4))
+        i, f, g, o = (gates[:, :, k] for k in range(4))
         local, through = self.local[:n], self.through[:n]
         t = self.tanh_cs[start:stop]
         # d(gate before its function) / d(c for i, f, g; h for o)
-        subtract(1, gates, out=local)
-        multiply(local, gates, out=local)
-        multiply(g, g, out=local[:, :, 2])
-        subtract(1, local[:, :, 2], out=local[:, :, 2])
-        multiply(local[:, :, 0], g, out=local[:, :, 0])
-        multiply(local[:, :, 1], self.cs[start:stop], out=local[:, :, 1])
-        multiply(local[:, :, 2], i, out=local[:, :, 2])
-        multiply(local[:, :, 3], t, out=local[:, :, 3])
-        multiply(t, t, out=through)
-        subtract(1, through, out=through)
-        multiply(through, o, out=through)
+        subtract(1, gates, local)
+        multiply(local, gates, local)
+        multiply(g, g, local[:, :, 2])
+        subtract(1, local[:, :, 2], local[:, :, 2])
+        multiply(local[:, :, 0], g, local[:, :, 0])
+        multiply(local[:, :, 1], self.cs[start:stop], local[:, :, 1])
+        multiply(local[:, :, 2], i, local[:, :, 2])
+        multiply(local[:, :, 3], t, local[:, :, 3])
+        multiply(t, t, through)
+        subtract(1, through, through)
+        multiply(through, o, through)
         gh, gc, d, w_t = self.gh, self.gc, self.d, self.transposed["w"]
         scale = self.scale
         gc_wide, d_some = gc.reshape(B, 1, H), self.some
-        for k in reversed(range(n)):
-            multiply(self.hs[start + k + 1], scale, out=d)
-            add(d, gh, out=d)
-            multiply(d, through[k], out=d_some)
-            add(gc, d_some, out=gc)
-            dz, slopes = gates[k], local[k]
-            multiply(slopes[:, 3], d, out=dz[:, 3])
-            multiply(gc, dz[:, 1], out=d_some)  # carried on, before the forget gate is overwritten
-            multiply(slopes[:, :3], gc_wide, out=dz[:, :3])
+        steps = (
+            *(self.hs[start + 1 : stop + 1], through, self.z[start:stop], f),
+            *(gates[:, :, :3], o, local[:, :, :3], local[:, :, 3]),
+        )
+        for h, inner, dz, forget, d_ifg, d_o, slopes_ifg, slope_o in zip(
+            *(sequence[::-1] for sequence in steps), strict=True
+        ):
+            multiply(h, scale, d)
+            add(d, gh, d)
+            multiply(d, inner, d_some)
+            add(gc, d_some, gc)
+            multiply(slope_o, d, d_o)
+            multiply(gc, forget, d_some)  # carried on, before the forget gate is overwritten
+            multiply(slopes_ifg, gc_wide, d_ifg)
             gc[...] = d_some
-            dot(dz.reshape(B, 4 * H), w_t, out=gh)
+            dz.dot(w_t, gh)
 
     def weight_gradients(self) -> None:
         super().weight_gradients()
@@ -319,67 +324,67 @@ class GRU(Layer):
         self.du, self.dw = np.empty_like(self.p["u"]), np.empty_like(self.p["w"])
 
     def input_weights(self) -> tuple[Array, Array]:
-        np.multiply(self.p["w"], self.halves, out=self.w)
-        return np.multiply(self.p["u"], self.halves, out=self.u), self.p["b"] * self.halves
+        np.multiply(self.p["w"], self.halves, self.w)
+        return np.multiply(self.p["u"], self.halves, self.u), self.p["b"] * self.halves
 
     def forward(self) -> None:
-        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        add, multiply, tanh = np.add, np.multiply, np.tanh
         w, product, some, b_n = self.w, self.product, self.some, self.p["b_n"]
         H = self.hs.shape[2]
         h = self.hs[0]
         product_ru, product_n = product[:, : 2 * H], product[:, 2 * H :]
         for z, h_after, hidden_n in zip(self.z, self.hs[1:], self.hidden_n, strict=True):
-            dot(h, w, out=product)
+            h.dot(w, product)
             ru, n = z[:, : 2 * H], z[:, 2 * H :]
-            add(ru, product_ru, out=ru)
-            tanh(ru, out=ru)
-            multiply(ru, 0.5, out=ru)
-            add(ru, 0.5, out=ru)
-            add(product_n, b_n, out=hidden_n)
-            multiply(hidden_n, z[:, :H], out=some)
-            add(n, some, out=n)
-            tanh(n, out=n)
-            np.subtract(h, n, out=some)
-            multiply(some, z[:, H : 2 * H], out=some)
-            h = add(some, n, out=h_after)
+            add(ru, product_ru, ru)
+            tanh(ru, ru)
+            multiply(ru, 0.5, ru)
+            add(ru, 0.5, ru)
+            add(product_n, b_n, hidden_n)
+            multiply(hidden_n, z[:, :H], some)
+            add(n, some, n)
+            tanh(n, n)
+            np.subtract(h, n, some)
+            multiply(some, z[:, H : 2 * H], some)
+            h = add(some, n, h_after)
 
     def backward(self, start: int, stop: int) -> None:
-        dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
+        add, multiply, subtract = np.add, np.multiply, np.subtract
         n, B, H = stop - start, *self.hs.shape[1:]
         gates = self.z[start:stop].reshape(n, B, 3, H)
         r, u, new = (gates[:, :, k] for k in range(3))
         local = self.local[:n]
         of_n, of_r, of_u, of_hidden = (local[:, :, k] for k in range(4))
-        subtract(1, u, out=of_u)
-        multiply(new, new, out=of_n)
-        subtract(1, of_n, out=of_n)
-        multiply(of_n, of_u, out=of_n)
-        multiply(of_u, u, out=of_u)
-        subtract(self.hs[start:stop], new, out=of_r)
-        multiply(of_u, of_r, out=of_u)
-        multiply(of_n, r, out=of_hidden)
-        subtract(1, r, out=of_r)
-        multiply(of_r, of_hidden, out=of_r)
-        multiply(of_r, self.hidden_n[start:stop], out=of_r)
+        subtract(1, u, of_u)
+        multiply(new, new, of_n)
+        subtract(1, of_n, of_n)
+        multiply(of_n, of_u, of_n)
+        multiply(of_u, u, of_u)
+        subtract(self.hs[start:stop], new, of_r)
+        multiply(of_u, of_r, of_u)
+        multiply(of_n, r, of_hidden)
+        subtract(1, r, of_r)
+        multiply(of_r, of_hidden, of_r)
+        multiply(of_r, self.hidden_n[start:stop], of_r)
         gh, d, w_t = self.gh, self.d, self.transposed["w"]  # rows r, u, n, as in dz[:, :, 1:]
         scale, some = self.scale, self.some
         d_wide = d.reshape(B, 1, H)
         for k in reversed(range(n)):
-            multiply(self.hs[start + k + 1], scale, out=d)
-            add(d, gh, out=d)
+            multiply(self.hs[start + k + 1], scale, d)
+            add(d, gh, d)
             dz = self.dz[start + k]
-            multiply(local[k], d_wide, out=dz)
-            dot(dz.reshape(B, 4 * H)[:, H:], w_t, out=gh)
-            multiply(d, u[k], out=some)
-            add(gh, some, out=gh)
+            multiply(local[k], d_wide, dz)
+            dz.reshape(B, 4 * H)[:, H:].dot(w_t, gh)
+            multiply(d, u[k], some)
+            add(gh, some, gh)
 
     def weight_gradients(self) -> None:
         grads, H = self.grads, self.hs.shape[2]
         dz = self.dz.reshape(-1, 4 * H)
         xs = self.xs.reshape(-1, self.xs.shape[2])
         before = self.hs[:-1].reshape(-1, H)
-        np.dot(xs.T, dz[:, : 3 * H], out=self.du)
-        np.dot(before.T, dz[:, H:], out=grads["w"])
+        xs.T.dot(dz[:, : 3 * H], self.du)
+        before.T.dot(dz[:, H:], grads["w"])
         sums = np.dot(np.ones(len(dz), dz.dtype), dz)
         grads["b"][: 2 * H], grads["b"][2 * H :] = sums[H : 3 * H], sums[:H]
         grads["b_n"][...] = sums[3 * H :]
@@ -388,7 +393,7 @@ class GRU(Layer):
         if "xs" in grads:
             u = self.u
             u[:, :H], u[:, H:] = self.p["u"][:, 2 * H :], self.p["u"][:, : 2 * H]
-            np.dot(dz[:, : 3 * H], u.T, out=grads["xs"].reshape(xs.shape))
+            dz[:, : 3 * H].dot(u.T, grads["xs"].reshape(xs.shape))
 
 
 class MGU(Layer):
@@ -407,17 +412,17 @@ class MGU(Layer):
     def normalize(self, x: Array, hat: Array, scale: Array) -> None:
         """Put x normalized into `hat`, x (B, H). Means are products with a column of 1 / H."""
         mean, ones = self.mean, self.ones
-        np.dot(x, ones, out=mean)
-        np.subtract(x, mean, out=hat)
-        np.multiply(hat, hat, out=x)
-        np.dot(x, ones, out=scale)
-        np.add(scale, EPSILON, out=scale)
-        np.sqrt(scale, out=scale)
-        np.reciprocal(scale, out=scale)
-        np.multiply(hat, scale, out=hat)
+        x.dot(ones, mean)
+        np.subtract(x, mean, hat)
+        np.multiply(hat, hat, x)
+        x.dot(ones, scale)
+        np.add(scale, EPSILON, scale)
+        np.sqrt(scale, scale)
+        np.reciprocal(scale, scale)
+        np.multiply(hat, scale, hat)
 
     def forward(self) -> None:
-        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        add, multiply, tanh = np.add, np.multiply, np.tanh
         p, H, row = self.p, self.hs.shape[2], self.some
         half, shift = 0.5 * p["scale_f"], 0.5 * p["shift_f"]
         scale_n, shift_n, w_f, w_n = p["scale_n"], p["shift_n"], p["w_f"], p["w_n"]
@@ -425,38 +430,38 @@ class MGU(Layer):
         hats, scales, gates, resets = self.hats, self.scales, self.gates, self.resets
         for t in range(len(self.z)):
             z, f, n, reset = self.z[t], gates[0, t], gates[1, t], resets[t]
-            dot(h, w_f, out=row)
-            add(row, z[:, :H], out=row)
+            h.dot(w_f, row)
+            add(row, z[:, :H], row)
             self.normalize(row, hats[0, t], scales[0, t])
-            multiply(hats[0, t], half, out=f)
-            add(f, shift, out=f)
-            tanh(f, out=f)
-            multiply(f, 0.5, out=f)
-            add(f, 0.5, out=f)
-            multiply(f, h, out=reset)
-            dot(reset, w_n, out=row)
-            add(row, z[:, H:], out=row)
+            multiply(hats[0, t], half, f)
+            add(f, shift, f)
+            tanh(f, f)
+            multiply(f, 0.5, f)
+            add(f, 0.5, f)
+            multiply(f, h, reset)
+            reset.dot(w_n, row)
+            add(row, z[:, H:], row)
             self.normalize(row, hats[1, t], scales[1, t])
-            multiply(hats[1, t], scale_n, out=n)
-            add(n, shift_n, out=n)
-            tanh(n, out=n)
-            np.subtract(n, h, out=row)
-            multiply(row, f, out=row)
-            h = add(row, h, out=self.hs[t + 1])
+            multiply(hats[1, t], scale_n, n)
+            add(n, shift_n, n)
+            tanh(n, n)
+            np.subtract(n, h, row)
+            multiply(row, f, row)
+            h = add(row, h, self.hs[t + 1])
 
     def denormalize(self, g: Array, hat: Array, scale: Array, out: Array) -> None:
         """Put the gradient of x into `out`, given that of x normalized; `g` is used up."""
         mean, ones, some = self.mean, self.ones, self.some
-        np.multiply(g, hat, out=some)
-        np.dot(some, ones, out=mean)
-        np.multiply(hat, mean, out=some)
-        np.dot(g, ones, out=mean)
-        np.subtract(g, mean, out=g)
-        np.subtract(g, some, out=g)
-        np.multiply(g, scale, out=out)
+        np.multiply(g, hat, some)
+        some.dot(ones, mean)
+        np.multiply(hat, mean, some)
+        g.dot(ones, mean)
+        np.subtract(g, mean, g)
+        np.subtract(g, some, g)
+        np.multiply(g, scale, out)
 
     def backward(self, start: int, stop: int) -> None:
-        dot, add, multiply, subtract = np.dot, np.add, np.multiply, np.subtract
+        add, multiply, subtract = np.add, np.multiply, np.subtract
         p, H, gh, d, scale = self.p, self.hs.shape[2], self.gh, self.d, self.scale
         scale_f, scale_n = p["scale_f"], p["scale_n"]
         w_f_t, w_n_t = self.transposed["w_f"], self.transposed["w_n"]
@@ -465,43 +470,43 @@ class MGU(Layer):
         for t in reversed(range(start, stop)):
             h, f, n, dz = self.hs[t], gates[0, t], gates[1, t], self.z[t]
             df, dn = before_scale[0, t], before_scale[1, t]
-            multiply(self.hs[t + 1], scale, out=d)
-            add(d, gh, out=d)
-            multiply(n, n, out=dn)
-            subtract(1, dn, out=dn)
-            multiply(dn, f, out=dn)
-            multiply(dn, d, out=dn)
-            multiply(dn, scale_n, out=more)
+            multiply(self.hs[t + 1], scale, d)
+            add(d, gh, d)
+            multiply(n, n, dn)
+            subtract(1, dn, dn)
+            multiply(dn, f, dn)
+            multiply(dn, d, dn)
+            multiply(dn, scale_n, more)
             self.denormalize(more, hats[1, t], scales[1, t], dz[:, H:])
-            dot(dz[:, H:], w_n_t, out=product)  # of f * h
-            subtract(n, h, out=df)
-            multiply(df, d, out=df)
-            multiply(product, h, out=more)
-            add(df, more, out=df)
-            multiply(product, f, out=gh)
-            add(gh, d, out=gh)
-            multiply(d, f, out=d)
-            subtract(gh, d, out=gh)
-            subtract(1, f, out=more)
-            multiply(more, f, out=more)
-            multiply(df, more, out=df)
-            multiply(df, scale_f, out=more)
+            dz[:, H:].dot(w_n_t, product)  # of f * h
+            subtract(n, h, df)
+            multiply(df, d, df)
+            multiply(product, h, more)
+            add(df, more, df)
+            multiply(product, f, gh)
+            add(gh, d, gh)
+            multiply(d, f, d)
+            subtract(gh, d, gh)
+            subtract(1, f, more)
+            multiply(more, f, more)
+            multiply(df, more, df)
+            multiply(df, scale_f, more)
             self.denormalize(more, hats[0, t], scales[0, t], dz[:, :H])
-            dot(dz[:, :H], w_f_t, out=product)
-            add(gh, product, out=gh)
+            dz[:, :H].dot(w_f_t, product)
+            add(gh, product, gh)
 
     def weight_gradients(self) -> None:
         grads, H = self.grads, self.hs.shape[2]
         dz = self.z.reshape(-1, 2 * H)
         self.from_gates(dz)
-        np.dot(self.hs[:-1].reshape(-1, H).T, dz[:, :H], out=grads["w_f"])
-        np.dot(self.resets.reshape(-1, H).T, dz[:, H:], out=grads["w_n"])
+        self.hs[:-1].reshape(-1, H).T.dot(dz[:, :H], grads["w_f"])
+        self.resets.reshape(-1, H).T.dot(dz[:, H:], grads["w_n"])
         ones = np.ones(len(dz), dz.dtype)
         for k, gate in enumerate("fn"):
             d, hats = self.before_scale[k].reshape(-1, H), self.hats[k].reshape(-1, H)
-            np.dot(ones, d, out=grads[f"shift_{gate}"])
-            np.multiply(d, hats, out=d)
-            np.dot(ones, d, out=grads[f"scale_{gate}"])
+            ones.dot(d, grads[f"shift_{gate}"])
+            np.multiply(d, hats, d)
+            ones.dot(d, grads[f"scale_{gate}"])
 
 
 class RaggedRNN:
@@ -527,39 +532,39 @@ class RaggedRNN:
             start += n
 
     def __call__(self) -> Results:
-        dot, add, multiply, p = np.dot, np.add, np.multiply, self.p
+        add, multiply, p = np.add, np.multiply, self.p
         order = np.argsort(-self.lengths, kind="stable")
         counts = [int(n) for n in (self.lengths > np.arange(self.lengths.max())[:, None]).sum(1)]
         steps = np.repeat(np.arange(len(counts)), counts)
         rows = np.concatenate([order[:n] for n in counts])
         xs = self.xs[steps, rows]
         hs, before, product, g, w = self.hs, self.before, self.product, self.g, p["w"]
-        dot(xs, p["u"], out=hs)
-        np.add(hs, p["b"], out=hs)
+        xs.dot(p["u"], hs)
+        np.add(hs, p["b"], hs)
         places = list(self.pieces(counts))
         h = p["h0"][order]
         for place, n in places:
             before[place] = h[:n]
-            dot(before[place], w, out=product[:n])
+            before[place].dot(w, product[:n])
             h = hs[place]
-            add(h, product[:n], out=h)
-            np.tanh(h, out=h)
+            add(h, product[:n], h)
+            np.tanh(h, h)
         loss = np.vdot(hs, hs) / self.problem.elements
-        multiply(hs, hs, out=self.local)
-        np.subtract(1, self.local, out=self.local)
-        multiply(hs, hs.dtype.type(2 / self.problem.elements), out=self.ds)
+        multiply(hs, hs, self.local)
+        np.subtract(1, self.local, self.local)
+        multiply(hs, hs.dtype.type(2 / self.problem.elements), self.ds)
         g.fill(0)
         w_t = np.ascontiguousarray(w.T)
         for place, n in reversed(places):
             d = self.ds[place]
-            add(d, g[:n], out=d)
-            multiply(d, self.local[place], out=d)
-            dot(d, w_t, out=g[:n])
+            add(d, g[:n], d)
+            multiply(d, self.local[place], d)
+            d.dot(w_t, g[:n])
         grads, ds = self.grads, self.ds
-        dot(before.T, ds, out=grads["w"])
-        dot(xs.T, ds, out=grads["u"])
-        dot(np.ones(len(ds), ds.dtype), ds, out=grads["b"])
-        grads["xs"][steps, rows] = dot(ds, p["u"].T)
+        before.T.dot(ds, grads["w"])
+        xs.T.dot(ds, grads["u"])
+        np.ones(len(ds), ds.dtype).dot(ds, grads["b"])
+        grads["xs"][steps, rows] = ds.dot(p["u"].T)
         grads["h0"][order] = g
         return {"loss": loss, **grads}
 
