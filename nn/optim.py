@@ -54,6 +54,7 @@ class Optimizer:
         """The state of each parameter, in their order: arrays."""
         self.steps = 0
         """How many updates there have been."""
+        self._known_places: dict[tuple[int, ...], tuple[list[Any], list[str]]] = {}
 
     def init(self, parameter: Any) -> State:
         """Return the state of a parameter before the first update: arrays of any shape."""
@@ -171,14 +172,22 @@ class Optimizer:
             every = list(every)
             for i, state in zip(numbers, states, strict=True):
                 every[i] = tuple([_own(x) for x in state])
-        parameters = [self.parameters[i] for i in numbers]
-        count = len(parameters)
-        targets = [*parameters, *parameters, self, self]
-        names = ["_value"] * count + ["assigned"] * count + ["state", "steps"]
+        targets, names = self._places(tuple(numbers))
         new: list[Any] = [_own(x) for x in values]
-        new += [_next_serial()] * count
+        new += [_next_serial()] * len(new)
         new += [every, self.steps + steps]
         deque(map(setattr, targets, names, new), maxlen=0)
+
+    def _places(self, numbers: tuple[int, ...]) -> tuple[list[Any], list[str]]:
+        """Return the objects and the names of the attributes that an update replaces."""
+        known = self._known_places.get(numbers)
+        if known is None:
+            some = [self.parameters[i] for i in numbers]
+            names = ["_value"] * len(some) + ["assigned"] * len(some) + ["state", "steps"]
+            # the optimizer itself is left out, or it would be a cycle
+            known = self._known_places[numbers] = [*some, *some], names
+        targets, names = known
+        return [*targets, self, self], names
 
     def zero_grad(self) -> None:
         """Forget the gradients that `backward()` has accumulated."""

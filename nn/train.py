@@ -104,8 +104,10 @@ class TrainingStep:
         """Return the optimizer's numbers for the next step; made anew only where they changed."""
         optimizer = self.optimizer
         now = [getattr(optimizer, name) for name in optimizer.hyper]
-        if now != self._numbers[0] or any(map(callable, now)):
+        if now != self._numbers[0]:
             arrays = [np.array(x) for x in optimizer.numbers(optimizer.steps).values()]
+            if any(map(callable, now)):
+                return arrays
             self._numbers = now, arrays
         return self._numbers[1]
 
