@@ -5,8 +5,9 @@ in one product; local derivatives for as many steps at once as fit in the cache;
 one product over all steps and rows; states in one array of T + 1 rows, so that "before" and "after"
 are two views of it; and a given array for every result, so that a call allocates nothing.
 Transposed hidden weights are copied once a call: in every step the BLAS would pack the view, 1.5
-times slower in float32. Methods and arguments by position cost less than functions and `out=`. Gates that are sigmoids are computed as tanh(x / 2) / 2 + 1 / 2, so that one tanh does all
-gates of a step: their columns of the weights are halved beforehand.
+times slower in float32. Gates that are sigmoids are computed as tanh(x / 2) / 2 + 1 / 2, so that
+one tanh does all gates of a step: their columns of the weights are halved beforehand. Methods and
+arguments by position cost less than functions and `out=`.
 """
 
 from __future__ import annotations
