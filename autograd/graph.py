@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ class Graph:
         "_cache",
         "_consumers",
         "_names",
+        "derived",
         "inputs",
         "name",
         "nodes",
@@ -56,6 +58,8 @@ class Graph:
     nodes: tuple[Node, ...]
     structure: Any
     name: str
+    derived: tuple[Graph, Callable[[Graph], Graph]] | None
+    """The graph this one was made of, and how: so `resize` can make it again of a resized one."""
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class Graph:
         self.outputs = outputs
         self.name = name
         self.structure = None
+        self.derived = None
         self.nodes = ancestry(outputs.values(), set(inputs.values()))
         self._names: dict[Node, str] | None = None
         self._consumers: dict[Node, list[Node]] | None = None
@@ -312,7 +317,10 @@ class Graph:
             chosen = {name: self.outputs[name] for name in names}
             used = set(ancestry(chosen.values(), set(self.inputs.values())))
             inputs = {name: node for name, node in self.inputs.items() if node in used}
-            self._cache[key] = Graph.of(inputs, chosen, self.name)
+            made = self._cache[key] = Graph.of(inputs, chosen, self.name)
+            if self.derived is not None:
+                source, again = self.derived
+                made.derived = source, lambda graph: again(graph).select(*names)
         selected: Graph = self._cache[key]
         return selected
 
@@ -392,21 +400,10 @@ class Graph:
         """Return the same graph, with the same parameters, for inputs of other shapes.
 
         Loops run for as many steps as their per-step inputs then have. Sizes that your own code
-        read from `.shape` as Python numbers stay what they were. A gradient is full of such sizes,
-        so a graph with a gradient in it is refused: resize first, differentiate then.
+        read from `.shape` as Python numbers stay what they were. What `grad`, `unroll`, `optimize`
+        and `select` have made is made again of the resized graph it comes from. A gradient you
+        have drawn into a graph yourself is full of sizes: resize first, differentiate then.
         """
-        for path, _, node in self.walk():
-            if LAID_OUT.search(path):
-                raise GraphError(
-                    f"graph '{self.name}' is unrolled ('{path}'), so its number of steps is fixed; "
-                    "resize first and unroll then: graph.resize(...).unroll()"
-                )
-            if node.pulled:
-                raise GraphError(
-                    f"graph '{self.name}' contains a gradient ({path}), which is drawn "
-                    "for one size; resize first and differentiate then: "
-                    "graph.resize(...).grad(...)"
-                )
         specs = {}
         for name, shape in shapes.items():
             if name not in self.inputs:
@@ -415,6 +412,21 @@ class Graph:
                     f"{', '.join(self.inputs)}"
                 )
             specs[name] = make_spec(shape, self.inputs[name].dtype)
+        if self.derived is not None:
+            source, again = self.derived
+            return again(source.resize(**shapes))
+        for path, _, node in self.walk():
+            if LAID_OUT.search(path):
+                raise GraphError(
+                    f"graph '{self.name}' is unrolled ('{path}'), so its number of steps is fixed; "
+                    "resize first and unroll then: graph.resize(...).unroll()"
+                )
+            if node.pulled:
+                raise GraphError(
+                    f"graph '{self.name}' contains a gradient ({path}), or a constant made of "
+                    "sizes, and so is drawn for one size; resize first and differentiate then: "
+                    "graph.resize(...).grad(...)"
+                )
         resized: Graph = trampoline(self.redrawn(specs))
         return resized
 
@@ -424,19 +436,21 @@ class Graph:
         Nodes are named `loop[3].h`. `depth` 1 unrolls the outermost loops only. With `factor` k, a
         loop of T > k steps becomes one of T // k steps over k copies of its body, named
         `loop.copy[0].h` to `copy[k - 1]`, and the last T % k steps to run are laid out after it.
-        It is drawn for its sizes: resize first. Ragged loops, and loops that only their data stop,
-        stay rolled (the latter take a `factor`).
+        Ragged loops, and loops that only their data stop, stay rolled (the latter take a `factor`).
         """
         from autograd.execute.unroll import unrolled
 
-        return unrolled(self, depth, factor)
+        laid_out = unrolled(self, depth, factor)
+        if laid_out is not self:
+            laid_out.derived = self, lambda graph: graph.unroll(depth, factor=factor)
+        return laid_out
 
     def optimize(
         self, *, off: Collection[str] = (), explain: bool = False, target: str = "numpy"
     ) -> Any:
         """Return a graph of the same inputs, outputs and results that runs faster.
 
-        It is an ordinary graph, drawn for its sizes. `off` names passes to leave out. With
+        It is an ordinary graph. `off` names passes to leave out. With
         `explain`, return an object that prints what was done, and has it: `graph`, `moves`,
         `before` and `after`. `target` is what is to run it: "numpy" or "native". docs/passes.md.
         """
@@ -487,7 +501,10 @@ class Graph:
                 outputs[unique_name(f"grad_{name}", taken)] = g
             return Graph.of(self.inputs, outputs, self.name)
 
-        return fitted(draw, requested(memory, checkpoints))
+        graph = fitted(draw, requested(memory, checkpoints))
+        again = partial(Graph.grad, of=of, wrt=names, memory=memory, checkpoints=checkpoints)
+        graph.derived = self, again
+        return graph
 
     def copy(self) -> Graph:
         """Return a graph of its own: new inputs, and parameters copied with their values."""

@@ -271,17 +271,63 @@ class TestCopies:
         found = Graph(x, {"y": y}).resize(x=(5, 6)).run(x=np.hstack([values, values]))["y"]
         np.testing.assert_array_equal(found, 2 * values.sum(axis=1))
 
-    def test_resize_of_an_unrolled_graph_is_refused(self):
+    def test_what_was_made_of_a_graph_is_made_again_of_the_resized_one(self):
+        def steps(xs: object) -> object:
+            return scan(lambda h, x: (h * x, h), 1.0, xs)[1].mean()
+
+        long = np.array([0.5, -2.0, 3.0, 0.25, 1.5])
+        wanted = trace(steps, (5,)).grad(wrt=["xs"]).run(xs=long)
+        graph = trace(steps, (3,), name="steps")
+        gradient = graph.grad(wrt=["xs"])
+        made = [
+            gradient,
+            graph.grad(wrt=["xs"], checkpoints=1),
+            graph.unroll().grad(wrt=["xs"]),
+            gradient.unroll(1),
+            graph.unroll(factor=2).grad("output", ["xs"]).optimize(),
+            gradient.optimize(target="native"),
+            gradient.optimize(explain=True).graph.unroll(),
+            gradient.resize(xs=(7,)),
+        ]
+        for each in made:
+            found = each.resize(xs=(5,))
+            for name, value in found.run(xs=long).items():
+                np.testing.assert_allclose(value, wanted[name], rtol=1e-14)
+            assert list(each.inputs["xs"].shape) in ([3], [7])
+        selected = gradient.optimize().select("grad_xs").resize(xs=(5,))
+        assert list(selected.outputs) == ["grad_xs"]
+        with pytest.raises(GraphError, match="no input 'x' to resize; its inputs are xs"):
+            gradient.resize(x=(5,))
+
+    def test_gradients_to_higher_order_are_resized(self):
+        graph = trace(lambda x: (x**3).sum(), (2,)).grad(wrt=["x"])
+        with_total = Graph(graph.inputs, {"total": graph.outputs["grad_x"].sum()})
+        with pytest.raises(GraphError, match="contains a gradient"):
+            with_total.grad(wrt=["x"]).resize(x=(3,))
+        twice = trace(lambda x: (x**3).sum(), (2,)).grad(wrt=["x"]).grad("output", ["x"])
+        found = twice.resize(x=(3,)).run(x=np.arange(3.0))
+        np.testing.assert_array_equal(found["grad_x_2"], 3 * np.arange(3.0) ** 2)
+
+    def test_resize_of_a_loaded_unrolled_graph_is_refused(self, tmp_path):
         xs = ag.input("xs", (4,))
         graph = Graph(xs, {"y": scan(lambda h, x: (h * x, None), 1.0, xs)[0]})
         for laid_out in (graph.unroll(), graph.unroll(factor=3)):
+            laid_out.save(tmp_path / "graph.json")
+            loaded = Graph.load(tmp_path / "graph.json")
             with pytest.raises(GraphError, match=r"is unrolled \('scan.*'\).*resize first"):
-                laid_out.resize(xs=(5,))
+                loaded.resize(xs=(5,))
 
-    def test_resize_of_a_gradient_is_refused(self):
-        graph = trace(lambda x: x.sum(), (3,)).grad(wrt=["x"])
-        with pytest.raises(GraphError, match=r"contains a gradient .* resize first"):
-            graph.resize(x=(6,))
+    def test_resize_of_a_loaded_gradient_is_refused(self, tmp_path):
+        for made in (
+            trace(lambda x: x.sum(), (3,)).grad(wrt=["x"]),
+            trace(lambda x: x * ag.positions(x), (3,)).optimize(),
+            trace(lambda x: x * (ag.positions(x) + 1), (3,)).optimize(),
+        ):
+            made.save(tmp_path / "graph.json")
+            for graph in (Graph.load(tmp_path / "graph.json"), made.copy()):
+                with pytest.raises(GraphError, match=r"contains a gradient.* resize first"):
+                    graph.resize(x=(6,))
+            assert made.resize(x=(6,)).inputs["x"].shape == (6,)
 
     def test_resize_of_a_gradient_in_a_body_is_refused(self):
         x = ag.input("x", (1,))

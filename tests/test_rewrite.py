@@ -62,14 +62,14 @@ def special(graph: ag.Graph, seed: int) -> dict[str, Any]:
 
 
 @each_pass
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_pass_alone_changes_no_result_and_no_derivative(name: str, seed: int):
     graph = drawn(seed)
     with np.errstate(all="ignore"):  # of large values: what is a flag is the next test's business
         same_results(graph, native(graph, name))
 
 
-@pytest.mark.parametrize("seed", range(25, 60))
+@pytest.mark.parametrize("seed", range(12, 24))
 def test_all_passes_together_change_no_result_and_no_derivative(seed: int):
     graph = drawn(seed)
     with np.errstate(all="ignore"):
@@ -87,7 +87,7 @@ def test_float32_stays(seed: int):
 
 
 @pytest.mark.parametrize("name", KEEPING_BITS)
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(12))
 def test_what_is_not_marked_as_rounding_keeps_every_bit_of_every_number(name: str, seed: int):
     graph = random_graph(seed, EXACT, length=5, every=True)
     inputs = special(graph, seed)

@@ -14,7 +14,7 @@ from autograd.graph import Graph
 from autograd.node import Node
 from autograd.rewrite.cost import Cost, cost_of
 from autograd.rewrite.engine import Context, Pass
-from autograd.rewrite.nodes import like, substitute
+from autograd.rewrite.nodes import substitute
 from autograd.rewrite.pipeline import register
 from autograd.rewrite.rules import constant_of, value_of
 from autograd.spec import UNKNOWN, Spec
@@ -29,6 +29,8 @@ def run(graph: Graph, context: Context) -> Graph:
     """Replace all nodes whose inputs are constants by constants."""
     values: dict[Node, Any] = {}
     replacements: dict[Node, Node] = {}
+    sized: set[Node] = set()
+    """What holds sizes, as gradients do: marked as these are, so that `resize` refuses it."""
     for node in graph.nodes:
         if not node.inputs:
             value = value_of(node)
@@ -47,8 +49,12 @@ def run(graph: Graph, context: Context) -> Graph:
         if value is None:
             continue
         values[node] = value
+        if node.op.shape_only or node.pulled or any([x in sized for x in node.inputs]):
+            sized.add(node)
         if type(value) is not tuple:
-            replacements[node] = like(constant_of(value), node)
+            replacements[node] = constant = constant_of(value)
+            if node in sized:
+                constant._pulled = node.origin or True
             if node.op.name != "item":
                 context.moved(
                     graph, node, f"{node.op.name} -> constant", LAW, cost_of(node), Cost()

@@ -93,7 +93,9 @@ def optimize(
         raise GraphError(
             f"there is no target {target!r} to optimise for; choose from {', '.join(MACHINES)}"
         )
-    result, context = optimized(graph, off, MACHINES[target])
+    names = tuple(off)
+    result, context = optimized(graph, names, MACHINES[target])
+    result.derived = graph, lambda other: other.optimize(off=names, target=target)
     if not explain:
         return result
     moves = tuple(context.moves)
