@@ -21,6 +21,8 @@ from loops.rewrite import accumulators, contract, regroup, residuals, split_prod
 from tests.rewriting import after, after_with_moves, same_results
 from tests.test_rewrite_steps_laws import EAGER, RELUCTANT
 
+LEAVING = ("split_products", "regroup", "batch", "push_out", "contract", "residuals")
+
 
 def inputs(**shapes):
     return [ag.input(name, shape) for name, shape in shapes.items()]
@@ -410,6 +412,24 @@ class TestContract:
         assert (done, list(left)) == ([], ["scan.add_1"])
         assert "us after the loop, " in left["scan.add_1"]
         assert notes(graph_of(ins, a=a, s=s), "contract") == (["scan.add_1"], {})
+
+    def test_deep_nests_do_not_run_out_of_axes(self):
+        """Each level would stack one more axis; NumPy's arrays have at most 64."""
+        x, w = value, _ = inputs(h=(2,), w=(2, 2))
+        levels = []
+        for i in range(70):
+            loop = LoopNode(f"level{i}", length=1).__enter__()
+            value = loop.branch("a", value)
+            levels.append((loop, value))
+        value = ag.tanh(value @ w)
+        for loop, state in reversed(levels):
+            loop.feed(state, value)
+            loop.__exit__(None, None, None)
+            value = loop.final(state)
+        graph = graph_of([x, w], y=value.sum()).grad(wrt=["h", "w"])
+        found = rewritten(graph, *LEAVING, order=0)
+        axes = [len(spec.shape) for _, _, x in found.walk() if x.op.multiple for spec in x.spec]
+        assert 20 < max(axes) <= 33
 
 
 def _deep(x, b):

@@ -37,6 +37,7 @@ from loops.rewrite.steps import (
     kinds_of,
     microseconds,
     node_bytes,
+    stackable,
     tall,
     total,
 )
@@ -133,8 +134,9 @@ class _Planning:
         return [Term(node.inputs[place], (*outer, (node, place)), minus)]
 
     def _able(self, terms: Sequence[Term]) -> bool:
-        """Whether all terms differ from step to step (others would be counted, not summed)."""
-        return all([self.kinds[term.core] is not Kind.SHARED for term in terms])
+        """Whether all terms differ from step to step (others are counted), and can be stacked."""
+        varying = all([self.kinds[term.core] is not Kind.SHARED for term in terms])
+        return varying and all(map(stackable, self.to_stack(terms, set())))
 
     def to_stack(self, terms: Iterable[Term], left: set[Node]) -> list[Node]:
         """Return what must be stacked besides what is; `left` is what the loop computes anyway."""

@@ -27,6 +27,7 @@ from autograd.rewrite.nodes import like, renewed, substitute
 from autograd.scope import drawing
 from autograd.spec import UNKNOWN, Spec
 from loops.form import most_steps
+from loops.gradient import MAX_AXES
 from loops.rewrite.parts import Parts, loops_in, stopped_by_data
 
 VIEWS = ("item", "split", "unstack", "slice")
@@ -134,9 +135,17 @@ def is_product(node: Node, kinds: Mapping[Node, Kind]) -> bool:
     return a[1] is Kind.SHARED and a[0].ndim <= 2 and b[0].ndim <= 2
 
 
+def stackable(node: Node) -> bool:
+    """Whether values may be stacked: in deep nests of loops arrays run out of axes."""
+    spec: Any = node.spec
+    return all([x.ndim < MAX_AXES for x in (spec if type(spec) is tuple else (spec,))])
+
+
 def has_rule(node: Node) -> bool:
     """Whether a node may be drawn for all steps: not if it holds bodies or runs a user's code."""
     op = node.op
+    if not all(map(stackable, (node, *node.inputs))):
+        return False
     return op.name == "item" or (op.portable and type(op).batch is not Op.batch and not node.bodies)
 
 
