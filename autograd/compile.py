@@ -79,7 +79,7 @@ class Compiled:
             )
         if type(most) is not int or most < 1:
             raise GraphError(f"most, the kinds of arguments kept, must be >= 1, but is {most!r}")
-        update_wrapper(self, fn)
+        update_wrapper(self, fn, updated=())
         self._fn = fn
         self._backend = None if backend is None else checked(backend)
         self._known = Recent(most)
@@ -90,7 +90,7 @@ class Compiled:
         return self if instance is None else MethodType(self, instance)
 
     def __repr__(self) -> str:
-        return f"<compiled {getattr(self._fn, '__name__', 'function')}>"
+        return f"<compiled {getattr(self._fn, '__name__', self._fn)}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, form = flatten((args, kwargs))
@@ -137,7 +137,7 @@ class Compiled:
 
     def _trace(self, leaves: Sequence[Any], form: Any) -> Traced:
         """Call the function on virtual nodes in place of arrays."""
-        name = getattr(self._fn, "__name__", "compiled").strip("<>")
+        name = getattr(self._fn, "__name__", type(self._fn).__name__).strip("<>")
         inputs: dict[str, Node] = {}
         arguments = list(leaves)
         taken: dict[str, int] = {}
@@ -289,7 +289,8 @@ def _paths(fn: Callable[..., Any], form: Any) -> list[str]:
     """Return what each leaf of (args, kwargs) is called: its argument, and its place in that."""
     (_, positional), (_, named) = (child for child in form[1])
     try:
-        names = list(signature(fn).parameters)
+        known = signature(fn).parameters.values()
+        names = [p.name for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     except (TypeError, ValueError):  # written in C
         names = []
     names += [f"x{i}" for i in range(len(names), len(positional))]

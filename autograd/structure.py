@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from autograd.trampoline import Task, trampoline
 LARGEST = 1 << 16
 """A graph that holds constants of more bytes than this is like no other: they are not compared."""
 
-_KNOWN = Recent(64)
+_IN_USE: WeakValueDictionary[bytes, Graph] = WeakValueDictionary()
+_KEPT = Recent(64)
 _NONE = b""
 
 
@@ -29,15 +31,18 @@ def structure(graph: Graph) -> bytes | None:
     return digest or None
 
 
-def interned(graph: Graph) -> Graph:
-    """Return a graph of this structure that was seen before, with all that is kept with it.
+def interned(graph: Graph, keep: bool = False) -> Graph:
+    """Return a graph of this structure that is in use somewhere, with all that is kept with it.
 
-    The last 64 are known; without one, or if the graph has large constants, it is `graph` itself.
+    `graph` itself if there is none, or if it has large constants. With `keep` it stays known though
+    nobody uses it: the last 64 do.
     """
     digest = structure(graph)
     if digest is None:
         return graph
-    known: Graph = _KNOWN.put(digest, graph)
+    known: Graph = _IN_USE.setdefault(digest, graph)
+    if keep:
+        _KEPT.put(digest, known)
     return known
 
 

@@ -433,7 +433,7 @@ class Builder:
         body = Graph.of(_unique_names(ports), outputs, self.name)
         outside = (*captured, *self.states.values(), *self.sequences.values())
         if self.scope.parent is None and not any([x.virtual for x in outside]):
-            body = interned(body)  # on tensors the same body is drawn at every call
+            body = interned(body, keep=True)  # the same body is drawn at every call
         counts = Ports(len(captured), len(self.states), len(self.sequences))
         self.flipped = self.options.reverse and self.going is not None  # such a loop runs forward
         lags = [self.lags.get(port, 1) for port in self.states]

@@ -22,6 +22,7 @@ from autograd.node import draw_input
 from autograd.recent import Recent
 from autograd.scope import drawing
 from autograd.spec import Array, Spec, spec_of
+from autograd.structure import interned
 from nn.optim import Optimizer, State
 
 MOST = 16
@@ -139,12 +140,15 @@ def draw_step(graph: Graph, optimizer: Optimizer, memory: int | str | None) -> D
 
 
 def _without_parameters(inputs: dict[str, Node], outputs: dict[str, Node], name: str) -> Graph:
-    """Return the graph from `inputs`, parameters among them, drawn again on fresh inputs."""
+    """Return the graph from `inputs`, parameters among them, drawn again on fresh inputs.
+
+    Another model that is trained by the same lines shares it, and the plans kept with it.
+    """
     cut = Graph.of(inputs, outputs, name)
     ports = {key: draw_input(key, x.spec, None, x.tracked) for key, x in inputs.items()}
     with drawing(None):
         results = cut.inline(list(ports.values()))
-    return Graph.of(ports, dict(zip(outputs, results, strict=True)), name)
+    return interned(Graph.of(ports, dict(zip(outputs, results, strict=True)), name))
 
 
 def _state_inputs(

@@ -17,6 +17,7 @@ from autograd.graph import unique_name
 from autograd.node import draw_input
 from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, spec_of
+from autograd.structure import interned
 from loops import repeat
 from nn.drawn import Drawn
 from nn.optim import Optimizer
@@ -171,7 +172,7 @@ class Loops:
         with drawing(None):
             finals, stacks = repeat(body, nodes[:shared], nodes[shared:cut], nodes[cut:])
         outputs = dict(zip(body.outputs, [*finals, *stacks], strict=True))
-        return Graph.of(inputs, outputs, f"steps of {body.name}")
+        return interned(Graph.of(inputs, outputs, f"steps of {body.name}"))
 
     def _body(self) -> Graph:
         """Return the graph of a step with its inputs in the order of a loop's body.

@@ -133,6 +133,10 @@ def test_methods_and_modules():
         np.testing.assert_array_equal(model(X).value, model.out(X).value)
     assert Model.forward.__doc__ == "Return the outputs."
     assert repr(Model.forward) == "<compiled forward>"
+    layer = nn.Linear(4, 2, rng=0)
+    compiled = ag.compile(layer)
+    np.testing.assert_allclose(compiled(X).value, layer(X).value, rtol=1e-14)
+    assert list(compiled.graph(X).inputs) == ["x0", "weight", "bias"]
 
 
 def test_data_dependent_control_flow_gives_the_usual_error():
@@ -330,10 +334,21 @@ def drawn(op=ag.tanh, name="x", constant=2.0, shape=(3,)):
 def test_graphs_drawn_by_the_same_lines_are_the_same():
     graphs = [drawn() for _ in range(2)]
     assert structure(graphs[0]) == structure(graphs[1])
-    first = interned(graphs[0])
-    assert interned(graphs[1]) is first
+    assert interned(graphs[0]) is graphs[0]
+    assert interned(graphs[1]) is graphs[0]
+
+
+def test_what_nobody_uses_is_known_only_if_it_is_to_be_kept():
     forget()
-    assert interned(graphs[1]) is graphs[1]
+    for keep in (False, True):
+        first = interned(drawn(), keep)
+        alive = weakref.ref(first)
+        del first
+        gc.collect()
+        assert (alive() is not None) is keep
+    forget()
+    gc.collect()
+    assert alive() is None
 
 
 @pytest.mark.parametrize(

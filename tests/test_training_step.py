@@ -200,6 +200,16 @@ def test_other_kinds_of_batch_are_drawn_and_the_last_few_kept():
     assert np.isfinite(net.loss(XS[0], YS[0]).item())
 
 
+def test_models_trained_by_the_same_lines_share_what_is_drawn():
+    steps = [made("adam")[2] for _ in range(2)]
+    losses = [step.run(xs=XS[0], ys=YS[0])["loss"] for step in steps]
+    assert losses[0] == losses[1]
+    one, other = (step.graph(xs=(T, B, 2), ys=(T, B, 1)) for step in steps)
+    assert one is other
+    steps[0].run(xs=XS[1], ys=YS[1])
+    assert [step.optimizer.steps for step in steps] == [2, 1]
+
+
 # --- N steps --------------------------------------------------------------------------------------
 
 
