@@ -196,11 +196,8 @@ def clusters(graph: Graph, ready: Sequence[Node], context: Context) -> list[list
 
 def _why_apart(cluster: Cluster, node: Node, sizes: dict[Node, int], machine: Machine) -> str:
     """Return why `node` had better not be one with the loops of `cluster`; empty if it had."""
-    if sizes.keys() <= cluster.sizes.keys() or sizes.keys() >= cluster.sizes.keys():
-        related = True
-    else:
-        related = sum((cluster.sizes | sizes).values()) <= machine.cache
-    if not related:
+    related = sizes.keys() <= cluster.sizes.keys() or sizes.keys() >= cluster.sizes.keys()
+    if not related and sum((cluster.sizes | sizes).values()) > machine.cache:
         return "they have different inputs, which together are more than the cache holds"
     if node.attrs.get("until") and not _stop_together(cluster.members[0], node):
         return "it is not sure that they stop at the same step"
