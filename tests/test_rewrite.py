@@ -457,6 +457,15 @@ def test_names_and_lines_survive():
     assert found.outputs["loss"].name == "squared"
 
 
+def test_the_page_lists_all_passes_with_their_laws_in_order():
+    page = (GOLDEN.parent.parent / "docs" / "passes.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{name}` | {PASSES[name].law} | {'yes' if PASSES[name].rounding else 'no'} |"
+        for name in dict.fromkeys(ORDER)
+    ]
+
+
 def test_graphs_that_nothing_can_be_done_about_keep_their_nodes():
     graph = neutral(graph_of(lambda x: ag.tanh(x @ x), (3, 3)))
     for each in PASSES.values():
