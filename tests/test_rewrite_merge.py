@@ -238,15 +238,33 @@ class TestMergeLoopsThatStop:
             True,
         ]
 
-    def test_ragged_loops_are_left(self):
+    def test_ragged_loops(self):
+        """Their bodies stay. But what the forward loop gives, the one that saves gives too."""
         xs, h = ag.input("xs", (4, 3, 2)), ag.input("h", (3, 2))
 
         def step(a, x):
             return ag.tanh(a + x), a * x
 
         last, ys = scan(step, h, xs, lengths=np.array([4, 2, 0]))
-        graph = graph_of((xs, h), loss=(ys * ys).sum() + last.sum()).grad(wrt=["h"])
-        assert loops_of(rewritten(graph, *ALL, order=1)) == loops_of(graph)
+        graph = graph_of((xs, h), last=last, loss=(ys * ys).sum() + last.sum())
+        first = graph.grad(of="loss", wrt=["h"])
+        assert loops_of(first) == ["scan", "scan_saved", "scan_grad"]
+        found = rewritten(first, *ALL)
+        assert loops_of(found) == ["scan_saved", "scan_grad"]
+        total = graph_of((xs, h), g=(first.outputs["grad_h"] ** 2.0).sum())
+        second = total.grad(wrt=["h", "xs"])
+        assert len(loops_of(rewritten(second, *ALL, order=1))) < len(loops_of(second))
+
+    def test_other_ragged_loops(self):
+        xs, h = ag.input("xs", (4, 3, 2)), ag.input("h", (3, 2))
+        lengths = np.array([4, 2, 0])
+        ends = [
+            scan(lambda a, x, k=k: (ag.tanh(a + x * k), a), h, xs, lengths=lengths)[1]
+            for k in (1.0, 2.0)
+        ]
+        graph = graph_of((xs, h), loss=(ends[0] * ends[1]).sum()).grad(wrt=["h"])
+        found = rewritten(graph, *ALL, order=1)
+        assert sum(name.startswith("scan") for name in loops_of(found)) == 4
 
 
 class TestMergeStates:

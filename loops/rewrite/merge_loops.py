@@ -11,8 +11,9 @@ from autograd.graph import Graph
 from autograd.node import Node
 from autograd.rewrite.cost import Machine
 from autograd.rewrite.engine import Context, Pass, title
-from autograd.rewrite.nodes import neutral, substitute, with_body
+from autograd.rewrite.nodes import like, neutral, substitute, with_body
 from autograd.rewrite.pipeline import register
+from autograd.scope import drawing
 from loops.form import ports_of
 from loops.loop import loop
 from loops.rewrite.equal import numbered
@@ -30,6 +31,7 @@ def merge_loops(graph: Graph, context: Context) -> Graph:
     A loop and the one that saves for its gradient read the same and have most of a body in common:
     one loop, in which that is there twice, until equal states and nodes are merged too.
     """
+    graph = _read_from_saving(graph, context)
     loops = dict(loops_in(graph))
     kinds = {node: kind for node, kind in kinds_of(graph).items() if node in loops}
     sizes = Counter(kinds.values())
@@ -47,6 +49,35 @@ def merge_loops(graph: Graph, context: Context) -> Graph:
                 first += len(node.attrs["body"].outputs)
             names = ", ".join([title(node) for node in members[1:]])
             context.moved(graph, members[0], f"merged with {names}", LAW, before, whole.cost())
+    return substitute(graph, replacements)
+
+
+def _read_from_saving(graph: Graph, context: Context) -> Graph:
+    """Return `graph` with what ragged loops give read from those that save for their gradients.
+
+    A ragged loop's body stays as it was drawn or derived. But one derived for saving has all the
+    outputs of the loop it was derived for, at the same places, and saved ones after them.
+    """
+    ragged = [x for x in graph.nodes if x.op is loop and x.attrs.get("rows")]
+    saving = {
+        (id(x.attrs["source"]), x.attrs["derived"][:-1], *map(id, x.inputs)): x
+        for x in ragged
+        if "derived" in x.attrs and x.attrs["derived"][-1][0] == "saving"
+    }
+    others = {}
+    for node in ragged if saving else ():
+        attrs = node.attrs
+        derived = attrs.get("derived", (attrs["rows"],))
+        key = (id(attrs.get("source", attrs["body"])), derived, *map(id, node.inputs))
+        if key in saving:
+            others[node] = saving[key]
+            context.moved(graph, node, f"merged with {title(saving[key])}", LAW)
+    replacements = {}
+    for item in graph.nodes:
+        if item.op.name == "item" and item.inputs[0] in others:
+            with drawing(None):
+                same = item.op(others[item.inputs[0]], index=item.attrs["index"])
+            replacements[item] = like(same, item)
     return substitute(graph, replacements)
 
 
