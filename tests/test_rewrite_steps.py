@@ -301,7 +301,19 @@ class TestPushOut:
         _, ys = scan(lambda a, x: (ag.tanh(a + x), ag.exp(a) * a), h, xs)
         done, left = notes(graph_of(ins, ys=ys), "push_out", machine=RELUCTANT)
         assert (done, list(left)) == ([], ["scan.multiply_1"])
-        assert "us after the loop, besides what it reads, " in left["scan.multiply_1"]
+        assert "us after the loop, " in left["scan.multiply_1"]
+
+    def test_what_would_not_fit_stays_in_the_loop(self):
+        """Of scores of many words only the best is stacked; those of all steps would be 32 GB."""
+        ins = xs, h, v = inputs(xs=(20000, 8), h=(8,), v=(8, 200000))
+        ys = scan(lambda a, x: (ag.tanh(a + x), ag.argmax(a @ v)), h, xs)[1]
+        zs = scan(lambda a, x: (ag.tanh(a + (x @ v).max()), None), h, xs)[0]
+        ws = scan(lambda a, x: ((ag.tanh(a[0] + x), a[1] + a[0] @ v), None), (h, v[0]), xs)[0]
+        graph = graph_of(ins, ys=ys, zs=zs, ws=ws[1])
+        found = after(graph, "batch", "push_out")
+        assert str(found) == str(graph)
+        left = notes(graph, "batch", "push_out")[1]
+        assert "32000 MB for all steps" in left["scan.matmul_1"]
 
 
 class TestContract:

@@ -26,7 +26,6 @@ from loops.rewrite.steps import (
     is_product,
     is_view,
     kinds_of,
-    microseconds,
     uses_of,
 )
 
@@ -44,7 +43,7 @@ def _batched(parts: Parts, steps: int, items: list[Node], context: Context) -> d
     wanted = _read_on_the_way(parts, kinds)
     nodes = [x for x in parts.body.nodes if x in wanted and x not in ports]
     able = drawable([x for x in nodes if kinds[x] is Kind.STEP], kinds, ports)
-    prices = Prices(context.machine, kinds, steps)
+    prices = Prices(context.machine, parts, kinds, steps)
     chosen = _chosen(nodes, able, ports, prices)
     front = _front(parts, chosen)
     _note(parts, nodes, able, chosen, prices, context)
@@ -81,15 +80,20 @@ def _read_on_the_way(parts: Parts, kinds: Mapping[Node, Kind]) -> set[Node]:
 def _chosen(nodes: list[Node], able: set[Node], ports: set[Node], prices: Prices) -> set[Node]:
     """Return the nodes to compute before the loop: products with all they need, and what pays."""
     kinds = prices.kinds
-    products = [x for x in nodes if x in able and is_product(x, kinds)]
-    chosen = ancestors_of(products) & able
+    chosen: set[Node] = set()
+    for node in nodes:
+        if node in able and is_product(node, kinds):
+            needed = (ancestors_of([node]) & able) - chosen
+            if prices.fits(needed):
+                chosen |= needed
     for node in nodes:
         if node not in able or node in chosen:
             continue
         inputs = [x for x in node.inputs if kinds[x] is Kind.STEP]
-        if all([x in ports or x in chosen for x in inputs]) and (
-            is_view(node) or prices.outside(node) < prices.inside(node)
-        ):
+        if not all([x in ports or x in chosen for x in inputs]):
+            continue
+        pays = is_view(node) or prices.outside(node) < prices.inside(node)
+        if pays and prices.fits([node]):
             chosen.add(node)
     return _without_idle_views(nodes, chosen)
 
@@ -134,8 +138,7 @@ def _note(
                 parts.body,
                 node,
                 "computed before the loop",
-                f"{microseconds(prices.outside(node))} before the loop, "
-                f"{microseconds(prices.inside(node))} in it",
+                prices.why_not(node, "before"),
                 before,
                 after,
             )

@@ -69,7 +69,7 @@ def _without_sums(
     found = accumulators(parts)
     if not found:
         return {}
-    planning = _Planning(parts, Prices(context.machine, kinds_of(parts), steps))
+    planning = _Planning(parts, Prices(context.machine, parts, kinds_of(parts), steps))
     chosen = planning.chosen(found, context)
     return _contracted(planning, chosen, items) if chosen else {}
 
@@ -94,7 +94,7 @@ class _Planning:
             if not group:
                 continue
             inside, outside = self._seconds(group, terms)
-            pays = outside < inside
+            pays = outside < inside and self._fits(group, terms)
             for each in group if pays or len(group) == 1 else ():
                 self._note(each, terms[each], pays, (inside, outside), context)
             if pays and group is able:
@@ -177,6 +177,12 @@ class _Planning:
         prices = self.prices
         inside = prices.inside(node) + prices.stacking(node)
         return ready and isinstance(node.op, Elementwise) and prices.outside(node) < inside
+
+    def _fits(self, group: Sequence[Accumulator], terms: Mapping[Accumulator, list[Term]]) -> bool:
+        """Whether what must be stacked, and computed from stacks, for a group may be held."""
+        some = [term for each in group for term in terms[each]]
+        stacks = self.to_stack(some, self.left(group))
+        return self.prices.fits([*stacks, *self._computed(some, stacks)])
 
     def _seconds(
         self, group: Sequence[Accumulator], terms: Mapping[Accumulator, list[Term]]

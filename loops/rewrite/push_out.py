@@ -26,7 +26,6 @@ from loops.rewrite.steps import (
     is_product,
     is_view,
     kinds_of,
-    microseconds,
 )
 
 LAW = "no state depends on it, so it may wait until all steps have run"
@@ -39,7 +38,7 @@ def push_out(graph: Graph, context: Context) -> Graph:
 
 def _pushed(parts: Parts, steps: int, items: list[Node], context: Context) -> dict[Node, Node]:
     kinds = kinds_of(parts)
-    prices = Prices(context.machine, kinds, steps)
+    prices = Prices(context.machine, parts, kinds, steps)
     chosen, stacks = _chosen(parts, prices)
     _note(parts, chosen, prices, context)
     known = {x.port for x in parts.each}
@@ -76,8 +75,8 @@ def _chosen(parts: Parts, prices: Prices) -> tuple[set[Node], list[Node]]:
         for x in node.inputs:
             readers.setdefault(x, []).append(node)
     able = _able(nodes, readers)
-    forced = _forced(nodes, able, kinds, readers)
     heads = {x.node for x in parts.collected}
+    forced = _forced(nodes, able, heads, prices, readers)
     chosen: set[Node] = set()
     free = {x.port for x in parts.each}
     stacked = {x for x in heads if kinds[x] is not Kind.SHARED and x not in free}
@@ -88,7 +87,9 @@ def _chosen(parts: Parts, prices: Prices) -> tuple[set[Node], list[Node]]:
         if any([reader not in chosen for x in values for reader in readers.get(x, ())]):
             continue
         sources = {x for x in node.inputs if kinds[x] is not Kind.SHARED and x not in free}
-        if node in forced or _pays(node, sources - stacked, stacked.intersection(values), prices):
+        spared = stacked.intersection(values)
+        goes = node in forced or _pays(node, sources - stacked, spared, prices)
+        if goes and (node in forced or prices.fits({node} - heads)):
             chosen.update([node, *values])
             stacked.difference_update(values)
             stacked |= sources
@@ -108,17 +109,26 @@ def _able(nodes: list[Node], readers: Mapping[Node, list[Node]]) -> set[Node]:
 def _forced(
     nodes: list[Node],
     able: set[Node],
-    kinds: Mapping[Node, Kind],
+    heads: set[Node],
+    prices: Prices,
     readers: Mapping[Node, list[Node]],
 ) -> set[Node]:
-    """Return the products that go, with all that is computed from them."""
-    forced = {x for x in nodes if x in able and is_product(x, kinds)}
-    stack = list(forced)
-    while stack:
-        for reader in readers.get(stack.pop(), ()):
-            if reader not in forced:
-                forced.add(reader)
-                stack.append(reader)
+    """Return the products that go, with all that is computed from them.
+
+    What is stacked anyway is held anyway. The rest must fit: scores of all words of a language at
+    all steps, of which only the best is stacked, do not.
+    """
+    forced: set[Node] = set()
+    for product in [x for x in nodes if x in able and is_product(x, prices.kinds)]:
+        more = {product}
+        stack = [product]
+        while stack:
+            for reader in readers.get(stack.pop(), ()):
+                if reader not in more and reader not in forced:
+                    more.add(reader)
+                    stack.append(reader)
+        if prices.fits(more - heads):
+            forced |= more
     return forced
 
 
@@ -133,21 +143,24 @@ def _pays(node: Node, fresh: set[Node], spared: set[Node], prices: Prices) -> bo
 
 
 def _note(parts: Parts, chosen: set[Node], prices: Prices, context: Context) -> None:
-    """Tell what is computed after the loop, and which stacked values are not though they could."""
+    """Tell what is computed after the loop, and what is not though it could be."""
     for node in parts.body.nodes:
         if node in chosen and not is_view(node):
             before, after = prices.step_cost(node) * prices.steps, prices.outside_cost(node)
             context.moved(parts.body, node, "computed after the loop", LAW, before, after)
     feeding = ancestors_of([x.after for x in parts.states])
-    for node in dict.fromkeys([x.node for x in parts.collected]):
-        varies = prices.kinds[node] is not Kind.SHARED
-        if varies and node.inputs and node not in feeding | chosen and has_rule(node):
+    heads = {x.node for x in parts.collected}
+    for node in parts.body.nodes:
+        varies = prices.kinds[node] is not Kind.SHARED and bool(node.inputs)
+        if not varies or node in feeding or node in chosen or not has_rule(node):
+            continue
+        costly = node in heads and prices.inside(node) <= prices.outside(node)
+        if costly or is_product(node, prices.kinds):
             context.left(
                 parts.body,
                 node,
                 "computed after the loop",
-                f"{microseconds(prices.outside(node))} after the loop, besides what it reads, "
-                f"{microseconds(prices.inside(node))} in it",
+                prices.why_not(node, "after"),
                 prices.step_cost(node) * prices.steps,
                 prices.outside_cost(node),
             )

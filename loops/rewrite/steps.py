@@ -34,6 +34,13 @@ VIEWS = ("item", "split", "unstack", "slice")
 """Ops, besides those that are `free`, whose outputs are parts of their input where they lie."""
 
 
+LARGE = 1 << 28
+"""Bytes that are held for all steps without asking how much a loop holds anyway."""
+
+SHARE = 4
+"""How many times what a loop reads and stacks may be held for it besides, if that is more."""
+
+
 class Kind(IntEnum):
     """What a node of a body depends on."""
 
@@ -270,10 +277,31 @@ def tall(x: Any) -> Any:
 class Prices:
     """What nodes of a body cost, in seconds for all steps: in the loop, and outside of it."""
 
-    def __init__(self, machine: Machine, kinds: Mapping[Node, Kind], steps: int) -> None:
+    def __init__(
+        self, machine: Machine, parts: Parts, kinds: Mapping[Node, Kind], steps: int
+    ) -> None:
         self.machine = machine
         self.kinds = kinds
         self.steps = steps
+        self.held = sum([x.outer.spec.nbytes for x in parts.each])
+        self.held += steps * sum([node_bytes(x.node) for x in parts.collected])
+
+        self.room = max(LARGE, SHARE * self.held)
+
+    def fits(self, nodes: Iterable[Node]) -> bool:
+        """Whether the values of `nodes` in all steps may be held besides what is; they are then."""
+        size = self.steps * sum([node_bytes(x) for x in nodes if not is_view(x)])
+        if size > self.room:
+            return False
+        self.room -= size
+        return True
+
+    def why_not(self, node: Node, where: str) -> str:
+        """Return why a node that could be computed outside is not."""
+        outside, inside = self.outside(node), self.inside(node)
+        if outside < inside:
+            return f"its values take {node_bytes(node) * self.steps / 1e6:.0f} MB for all steps"
+        return f"{microseconds(outside)} {where} the loop, {microseconds(inside)} in it"
 
     def inside(self, node: Node) -> float:
         """Return the seconds of a node that is computed in every step."""
