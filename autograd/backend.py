@@ -55,3 +55,8 @@ def for_running() -> str | None:
     """Return the backend `graph.run` and loops on tensors go by; None: the reference executor."""
     name = chosen()
     return None if name in ("auto", "reference") else name
+
+
+def automatic() -> bool:
+    """Whether nobody chose a backend: then what pays may go another way than the reference."""
+    return chosen() == "auto"

@@ -120,10 +120,11 @@ class Loops:
         done = 0
         while done < total:
             size = min(self.drawn.chunk, total - done)
-            graph, fresh = self._graph(size)
+            graph = self._graph(size)
+            graph.compile(self.backend)  # not to be timed: it is done once
             start = perf_counter()
             self._run(graph, done, size)
-            if not fresh and size == self.drawn.chunk:  # the first time it is compiled
+            if size == self.drawn.chunk:
                 self.drawn.chunk = _next_chunk(size, (perf_counter() - start) / size, seconds)
             done += size
             yield done
@@ -147,8 +148,8 @@ class Loops:
             for name, x in zip(self.outputs, results[drawn.width :], strict=True)
         }
 
-    def _graph(self, count: int) -> tuple[Graph, bool]:
-        """Return the loop over `count` steps, and whether it is new."""
+    def _graph(self, count: int) -> Graph:
+        """Return the loop over `count` steps."""
         data = self.data
         form = (data.indices is not None, data.axis, tuple(data.same), self.outputs)
         sets = [(name, spec_of(x)) for name, x in data.shared().items()]
@@ -156,9 +157,10 @@ class Loops:
         key = (*form, *sets, examples)
         graph: Graph | None = self.drawn.loops.get((count, key))
         if graph is not None:
-            return graph, False
+            return graph
         body = self.drawn.loops.get(key) or self.drawn.loops.put(key, self._body())
-        return self.drawn.loops.put((count, key), self._looped(body, count)), True
+        looped: Graph = self.drawn.loops.put((count, key), self._looped(body, count))
+        return looped
 
     def _looped(self, body: Graph, count: int) -> Graph:
         """Return the graph of the loop that runs `body` for `count` steps."""

@@ -461,6 +461,7 @@ def test_graphs_and_loops_on_tensors_run_by_the_chosen_backend(monkeypatch):
     with ag.backend("reference"):
         expected = graph.run(x=X[0, :3])["y"]
         wanted = scan(lambda h, x: (ag.tanh(h + x), h), np.zeros(4), X)[1].value
+        nn.RNN(4, 3)(X[:, None])
     assert made == []
     forget()
     with ag.backend("numpy"):
