@@ -98,8 +98,9 @@ def check(name: str, found: Fingerprint, expected: Fingerprint, tolerance: float
             )
 
 
-def prepared(worker: Worker, problem: Problem) -> dict[str, Any]:
-    answer: dict[str, Any] = worker.ask(what="prepare", problem=asdict(problem))
+def prepared(worker: Worker, problem: Problem, clock: str) -> dict[str, Any]:
+    asked = {"what": "prepare", "problem": asdict(problem), "clock": clock}
+    answer: dict[str, Any] = worker.ask(**asked)
     return answer
 
 
@@ -108,7 +109,7 @@ def expected_of(problem: Problem, setting: Setting) -> Fingerprint:
     # For a million steps the plain form holds a million arrays; the hoisted one is tested for it.
     name = "hand" if problem.steps <= 10_000 and problem.updates <= 1000 else "hand-hoisted"
     with setting.worker(name) as worker:
-        found: Fingerprint = prepared(worker, problem)["fingerprint"]
+        found: Fingerprint = prepared(worker, problem, "wall")["fingerprint"]
         return found
 
 
@@ -121,7 +122,7 @@ def rounds(case: Case, names: Sequence[str], setting: Setting) -> Result:
         turns: dict[str, int] = {}
         for name in names:
             worker = stack.enter_context(setting.worker(name))
-            first = _entered(name, worker, problem, result, expected)
+            first = _entered(name, worker, problem, result, setting.clock, expected)
             if first is None:
                 continue
             workers[name], result.samples[name] = worker, []
@@ -152,13 +153,14 @@ def _entered(
     worker: Worker,
     problem: Problem,
     result: Result,
+    clock: str,
     expected: Fingerprint | None = None,
 ) -> dict[str, Any] | None:
     """Return what a contender says of its first call, or note why it does not take part."""
     missing = worker.missing
     if missing is None:
         result.versions[name] = str(worker.version)
-        first = prepared(worker, problem)
+        first = prepared(worker, problem, clock)
         missing = first.get("missing")
         if missing is None:
             try:
@@ -190,7 +192,7 @@ def growing(case: Case, names: Sequence[str], setting: Setting) -> Result:
         for steps in setting.lengths:
             problem = replace(case.problem, steps=steps)
             with setting.worker(name) as worker:
-                first = _entered(name, worker, problem, result)
+                first = _entered(name, worker, problem, result, setting.clock)
                 if first is None:
                     break
                 again = worker.ask(**setting.sample)
@@ -211,14 +213,13 @@ def compile_time(first: Mapping[str, float]) -> float:
 def growth(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return how time, compilation and memory grow with the number of steps.
 
-    `slope` is that of log(time) over log(steps) by least squares over the longer half of the
-    lengths, where the constant part no longer counts: 1 is linear.
+    `slope` is that of log(time) over log(steps) between the two greatest lengths, where neither
+    the constant part counts nor what a cache holds: 1 is linear.
     """
-    longer = rows[len(rows) // 2 :] if len(rows) > 2 else rows
-    x = [math.log(row["steps"]) for row in longer]
-    y = [math.log(row["seconds"]) for row in longer]
+    shorter, longest = rows[-2:]
+    times, steps = (longest[key] / shorter[key] for key in ("seconds", "steps"))
     found = {
-        "slope": statistics.linear_regression(x, y).slope,
+        "slope": math.log(times) / math.log(steps),
         "median": rows[-1]["seconds"],
         "least": rows[-1]["seconds"],
         "compile s": rows[-1]["compile s"],
@@ -241,10 +242,10 @@ def first_call(case: Case, names: Sequence[str], setting: Setting) -> Result:
     for name in names:
         seconds = []
         with tempfile.TemporaryDirectory() as folder:
-            caches = {"XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": folder}
+            caches = {"LOOPGRAD_CACHE": folder, "TORCHINDUCTOR_CACHE_DIR": folder}
             for _ in range(1 + min(setting.rounds, 5)):
                 with setting.worker(name, caches) as worker:
-                    first = _entered(name, worker, case.problem, result, expected)
+                    first = _entered(name, worker, case.problem, result, setting.clock, expected)
                 if first is None:
                     break
                 seconds.append(first["build"] + first["first"])

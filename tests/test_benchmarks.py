@@ -181,7 +181,7 @@ def test_medians_and_quartiles():
     assert suite.summary(samples[:1]) == {"median": 3.0, "low": 3.0, "high": 3.0, "least": 2.5}
 
 
-def test_growth_looks_at_the_longer_half():
+def test_growth_looks_at_the_greatest_lengths():
     rows = [
         {
             "steps": n,

@@ -7,6 +7,7 @@ neighbours know NumPy and nothing of LoopGrad.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from typing import Any
 
@@ -49,11 +50,6 @@ class Problem:
         """Return how many numbers the mean of the loss is over."""
         return self.steps * self.batch * self.hidden
 
-    @property
-    def input_bytes(self) -> int:
-        """Return the bytes of the sequences."""
-        return self.steps * self.batch * self.features * np.dtype(self.dtype).itemsize
-
     def weights(self) -> dict[str, Array]:
         """Return the weights: u (D, gates * H), w (H, gates * H), biases, initial states."""
         random = np.random.default_rng(1)
@@ -78,10 +74,8 @@ class Problem:
         return {**found, **{name: uniform(self.batch, H) for name in states}}
 
     def sequences(self) -> Array:
-        """Return the inputs, (T, B, D)."""
-        random = np.random.default_rng(2)
-        shape = (self.steps, self.batch, self.features)
-        return random.standard_normal(shape, np.dtype(self.dtype).type)
+        """Return the inputs, (T, B, D); drawn once, so that drawing need not count."""
+        return _normal((self.steps, self.batch, self.features), self.dtype)
 
     def lengths(self) -> Array:
         """Return the number of steps of each row, (B,)."""
@@ -112,6 +106,11 @@ class Problem:
         if self.model == "adder":
             products = 2 * self.features + 3 * self.hidden + 3  # v has one column
         return 2.0 * float(rows) * columns * products * self.updates
+
+
+@cache
+def _normal(shape: tuple[int, ...], dtype: str) -> Array:
+    return np.random.default_rng(2).standard_normal(shape, np.dtype(dtype).type)
 
 
 def fingerprint(results: dict[str, Any]) -> dict[str, list[float]]:
