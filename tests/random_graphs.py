@@ -64,6 +64,7 @@ EXACT: dict[str, Call] = {
     "large from small": lambda a, b: a + ag.broadcast_to(const(1.5), (400, 9)).sum() * 1e-4,
     "count": lambda a, b: a / (_count(a, axis=(0,)) + 1.0),
     "again": lambda a, b: ag.sigmoid(a + b) * ag.sigmoid(b + a) + ag.sigmoid(a + b),
+    "differences": lambda a, b: (a - b) * (b - a),
     "not again": lambda a, b: ag.roll(a, 1, 0) - ag.roll(a, 1, 1) + ag.roll(a, 2, 0),
     "random": lambda a, b: (
         a + ag.random.normal(const(KEY.value), SQUARE) - ag.random.normal(const(KEY.value), SQUARE)
