@@ -30,8 +30,8 @@ def run_graph(graph: Graph, values: Sequence[Array], name: str) -> list[Array]:
 def run_op(op: Op, values: Sequence[Any], attrs: dict[str, Any], name: str) -> Any:
     """Return what an op with bodies makes of arrays, by a plan; None if there can be none.
 
-    The plan is that of a graph of this one node. There is none where only running tells how many
-    rows an output has.
+    The plan is that of a graph of this one node, which is called as its body is. There is none
+    where only running tells how many rows an output has.
     """
     arrays = [np.asarray(x) for x in values]
     specs = tuple([spec_of(x) for x in arrays])
@@ -57,7 +57,7 @@ def _graph_of(op: Op, specs: Sequence[Spec], attrs: dict[str, Any]) -> Graph | N
 
     inputs = {f"x_{i}": draw_input(None, spec, None) for i, spec in enumerate(specs)}
     with drawing(None):
-        node = apply(op, list(inputs.values()), attrs)
+        node = apply(op, list(inputs.values()), attrs).named(op.bodies(attrs)[0].name)
         outputs = items(node) if op.multiple else (node,)
     if any([UNKNOWN in y.shape for y in outputs]):
         return None
