@@ -24,6 +24,7 @@ import numpy as np
 
 from autograd.budget import allowance, allowing
 from autograd.describe import settle
+from autograd.execute.reference import mark_often, runs_often
 from autograd.grad import or_zeros, pull_back
 from autograd.graph import Graph, ancestors, unique_name
 from autograd.node import Node, draw_input
@@ -280,7 +281,14 @@ def _plan(
         dict(zip(body.outputs, outputs, strict=True)),
     )
     yield vjp.differentiate(needs, given, (yield pulled(body)))
-    return vjp.plan(body.name, counts, from_states) if vjp.found or vjp.carried else None
+    if not (vjp.found or vjp.carried):
+        return None
+    plan = vjp.plan(body.name, counts, from_states)
+    if runs_often(body):
+        for part in (plan.saving, plan.backward):
+            if part is not None:
+                mark_often(part)
+    return plan
 
 
 class BodyVjp:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import autograd as ag
 from autograd.describe import describe
 from autograd.errors import LoopGradError, ShapeError
+from autograd.execute.reference import mark_often
 from autograd.node import Node, draw_input
 from autograd.scope import drawing
 from autograd.spec import Spec
@@ -88,7 +89,7 @@ class RNN(Module):
     Parameters of layer k: weight_ih_lk (H, D or H), weight_hh_lk (H, H), bias_ih_lk, bias_hh_lk.
 
     Each layer is one LoopNode, also on tensors: its body is drawn once for each spec of the
-    inputs and then used again, so T steps are never recorded one by one.
+    inputs and then used again, so T steps are never recorded one by one, and run as a plan.
     """
 
     def __init__(
@@ -147,7 +148,8 @@ class RNN(Module):
                 h, x = draw_input("h", h0.spec, None), draw_input("x", slice_spec, None)
                 after = _step(x, h, list(ports.values()), self.nonlinearity)
             outputs = {"h": after, "hs": after}
-            self._bodies[key] = ag.Graph.of({**ports, "h": h, "x": x}, outputs, "rnn")
+            body = ag.Graph.of({**ports, "h": h, "x": x}, outputs, "rnn")
+            self._bodies[key] = mark_often(body)
         return self._bodies[key]
 
 

@@ -87,7 +87,7 @@ def test_rnn_is_its_cell_stepped():
     hs, _ = rnn(xs)
     for x, expected in zip(xs, hs.value, strict=True):
         h = cell(x, h)
-        assert_same(h, expected)
+        assert_same(h, expected, 1e-14)
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from autograd.arrays import locked
-from autograd.backend import for_running
+from autograd.backend import automatic, for_running
 from autograd.describe import describe
 from autograd.execute.screen import screened
 from autograd.node import Node, Parameter
@@ -164,6 +164,8 @@ def compute(op: Op, values: Sequence[Any], attrs: dict[str, Any]) -> Any:
     if check is not None:
         return check.run_op(op, values, attrs)
     name = for_running()
+    if name is None and automatic() and any([runs_often(body) for body in op.bodies(attrs)]):
+        name = "numpy"
     if name is not None:
         from autograd.execute.eager import run_op
 
@@ -171,6 +173,20 @@ def compute(op: Op, values: Sequence[Any], attrs: dict[str, Any]) -> Any:
         if result is not None:
             return result
     return trampoline(op.run(values, attrs, None, ""))
+
+
+def mark_often(graph: Graph) -> Graph:
+    """Say that a body will run again and again on tensors, so that a plan pays; return it.
+
+    Loops over it, and their gradients, are then run by NumPy plans where no backend was chosen.
+    """
+    graph._cache["often"] = True
+    return graph
+
+
+def runs_often(graph: Graph) -> bool:
+    """Return whether `mark_often` was said of a body, or of one that it is the gradient of."""
+    return "often" in graph._cache
 
 
 def straight(graph: Graph, watch: Watcher | None) -> Callable[[Sequence[Any]], list[Any]] | None:

@@ -33,4 +33,4 @@ def defined(source: str, name: str, namespace: dict[str, Any]) -> Any:
     The same source is compiled once, whatever arrays it is bound to.
     """
     exec(_compiled(source), namespace)
-    return namespace[name]
+    return namespace.pop(name)  # or function and namespace would keep each other alive
