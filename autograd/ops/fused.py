@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from autograd.errors import GraphError, ShapeError
-from autograd.execute.footprint import peak
-from autograd.execute.reference import compute, execute, steps
 from autograd.grad import pull_back
 from autograd.graph import Graph
 from autograd.node import Node, draw_input
@@ -34,10 +32,14 @@ class Fused(Op):
     multiple = True
 
     def forward(self, *arrays: Any, body: Graph) -> Any:
+        from autograd.execute.reference import compute
+
         self.infer(*[spec_of(np.asarray(x)) for x in arrays], body=body)
         return compute(self, arrays, {"body": body})
 
     def run(self, values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
+        from autograd.execute.reference import steps
+
         outputs = yield steps(attrs["body"], values, watch, f"{path or self.name}.")
         return tuple(outputs)
 
@@ -54,6 +56,8 @@ class Fused(Op):
     def pull(
         self, needs: Sequence[bool], g: Any, y: Any, xs: Sequence[Any], attrs: dict[str, Any]
     ) -> list[Any]:
+        from autograd.execute.reference import execute
+
         wanted = [i for i, need in enumerate(needs) if need]
         given = [i for i, part in enumerate(g) if part is not None]
         gradient, places = _gradient(attrs["body"], tuple(wanted), tuple(given))
@@ -111,6 +115,8 @@ class Fused(Op):
     def working(
         self, inputs: Sequence[Spec], outputs: Sequence[Spec], attrs: dict[str, Any]
     ) -> Task:
+        from autograd.execute.footprint import peak
+
         found = yield peak(attrs["body"])
         return found.bytes
 
