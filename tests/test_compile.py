@@ -12,7 +12,7 @@ import autograd as ag
 import nn
 from autograd.recent import Recent, forget
 from autograd.structure import LARGEST, interned, structure
-from loops import scan
+from loops import scan, while_loop
 
 RNG = np.random.default_rng
 X = RNG(0).normal(size=(3, 4))
@@ -470,6 +470,20 @@ def test_graphs_and_loops_on_tensors_run_by_the_chosen_backend(monkeypatch):
             found = scan(lambda h, x: (ag.tanh(h + x), h), np.zeros(4), X)[1]
             np.testing.assert_allclose(found.value, wanted, rtol=1e-15)
     assert [each.name for each in made] == ["graph", "loop"]
+
+
+@pytest.mark.parametrize("name", ["numpy", "native"])
+def test_what_a_loop_hands_through_is_no_memory_of_the_plan(name):
+    """A loop that takes no step returns what it was given, which a plan may write to later."""
+    if name == "native":
+        pytest.importorskip("llvmlite")
+
+    def program(a):
+        return while_loop(lambda x: x > 1e6, lambda x: x * a, a * a)[0]
+
+    graph = ag.trace(program, ()).grad(wrt=["a"])
+    results = graph.compile(name).run(a=1.5)
+    assert {key: x.item() for key, x in results.items()} == {"output": 2.25, "grad_a": 3.0}
 
 
 def test_the_environment_says_the_backend_of_a_process(run_python):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from autograd.arrays import apart
 from autograd.execute.lower import Call, Compute, Copy, Instruction, Lowering, Place, Repeat, Var
 from autograd.execute.numpy_rules import rule_for
 from autograd.execute.reference import compute, note
@@ -333,8 +334,10 @@ class Forward:
 
     def __call__(self, *arrays: Any) -> Any:
         node = self.node
-        if node.bodies:
-            return compute(node.op, arrays, node.attrs)
+        if node.bodies:  # what it hands through is memory of the plan, written to again later
+            results = compute(node.op, arrays, node.attrs)
+            several = node.op.multiple
+            return tuple([apart(y, arrays) for y in results]) if several else apart(results, arrays)
         return node.op.forward(*arrays, **node.attrs)
 
 
