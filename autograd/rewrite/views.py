@@ -207,7 +207,7 @@ def _narrowed(node: Node) -> list[Node] | None:
     """Return the inputs of an elementwise op without broadcasts that it does itself, or None."""
     if not isinstance(node.op, Elementwise):
         return None
-    if not any([x.op.name == "broadcast_to" for x in node.inputs]):
+    if not any([x.op.name == "broadcast_to" for x in node.inputs]) or UNKNOWN in node.shape:
         return None
     xs = list(node.inputs)
     for i, x in enumerate(xs):
