@@ -367,6 +367,10 @@ class TestContract:
             ((2, 2), lambda x, b, w: b[0] * x[1]),
             ((2, 2), lambda x, b, w: x + (b - x * 2.0)),
             ((2, 2), lambda x, b, w: x @ w + w @ b),
+            ((2, 2), lambda x, b, w: x[:, :1] * w[:1]),
+            ((2, 2), lambda x, b, w: _twice(b[:, :1] * w[0])),
+            ((2, 2), lambda x, b, w: _twice(w @ b)),
+            ((2, 2), lambda x, b, w: _twice(_twice(b) * 0.5)),
         ],
     )
     def test_terms_of_all_kinds(self, shape, term):
@@ -442,6 +446,23 @@ class TestContract:
         found = rewritten(graph, *LEAVING, order=0)
         axes = [len(spec.shape) for _, _, x in found.walk() if x.op.multiple for spec in x.spec]
         assert 20 < max(axes) <= 33
+
+    def test_sums_of_sums_take_no_more_time_than_they_are_long(self):
+        def step(c, x):
+            a, s = c
+            term = ag.tanh(a + x)
+            for _ in range(60):
+                term = (term + term) * 0.5
+            return (a * x, s + term), None
+
+        ins = xs, h = inputs(xs=(4, 2), h=(2,))
+        (_, s), _ = scan(step, (h, h), xs)
+        graph = rewritten(graph_of(ins, s=s), "contract", order=1)
+        assert len(graph.nodes) < 200
+
+
+def _twice(x):
+    return x * 0.5 + ag.swapaxes(x, 0, 1)
 
 
 def _deep(x, b):

@@ -40,6 +40,7 @@ from loops.rewrite.steps import (
     stackable,
     tall,
     total,
+    uses_of,
 )
 
 LAW = "a sum of products over steps is a product over steps and rows together, but for rounding"
@@ -83,6 +84,7 @@ class _Planning:
         self.kinds = prices.kinds
         self.free = {x.port for x in parts.each}
         self.stacked = {x.node for x in parts.collected}
+        self.uses = uses_of(parts.body.nodes, parts.heads)
 
     def chosen(
         self, found: Sequence[Accumulator], context: Context
@@ -117,8 +119,9 @@ class _Planning:
         return terms
 
     def _taken_apart(self, term: Term) -> list[Term] | None:
+        """Return the terms that a term is made of; what is used elsewhere too stays whole."""
         node, outer, minus = term.core, term.outer, term.minus
-        if node in self.stacked or self.kinds[node] is Kind.SHARED:
+        if self.uses[node] > 1 or self.kinds[node] is Kind.SHARED:
             return None
         if node.op is add or node.op is subtract:
             if any([x.spec != node.spec or self.kinds[x] is Kind.SHARED for x in node.inputs]):
@@ -252,14 +255,11 @@ class _Planning:
 
 def _is_linear(node: Node, place: int) -> bool:
     """Whether `node` is linear in the one input that differs from step to step."""
-    x = node.inputs[place]
     if node.op.name not in LINEAR and node.op not in (matmul, multiply, divide):
-        return False
-    if x.dtype != node.dtype:
         return False
     if node.op is divide and place:
         return False
-    return bool(node.op is matmul or x.size == node.size)
+    return bool(node.inputs[place].dtype == node.dtype)
 
 
 def operands(core: Node) -> list[Node]:
@@ -366,11 +366,11 @@ def _product_sum(outside: AllSteps, core: Node, a: Node, b: Node) -> Any:
     if core.op is multiply:  # of a column and a row
         left, right = (a, b) if a.shape == (core.shape[0], 1) else (b, a)
         m, n = core.shape
-        rows = reshape(outside.of(left), (outside.steps, m))
-        columns = reshape(outside.of(right), (outside.steps, n))
+        rows = reshape(outside.stacked(left), (outside.steps, m))
+        columns = reshape(outside.stacked(right), (outside.steps, n))
         return matmul(matrix_transpose(rows), columns)
     if a.ndim > 2:
-        return _stacks_sum(outside.of(a), outside.of(b))
+        return _stacks_sum(outside.stacked(a), outside.stacked(b))
     rows = _rows(outside, a, transposed=True)
     columns = _rows(outside, b, transposed=False)
     return matmul(matrix_transpose(rows) if rows.ndim == 2 else rows, columns)
@@ -379,12 +379,12 @@ def _product_sum(outside: AllSteps, core: Node, a: Node, b: Node) -> Any:
 def _rows(outside: AllSteps, x: Node, transposed: bool) -> Any:
     """Return all rows of x (or of its transpose) in all steps, or all elements of a vector."""
     if x.ndim == 1:
-        return ravel(outside.of(x))
+        return ravel(outside.stacked(x))
     if not transposed:
-        return tall(outside.of(x))
+        return tall(outside.stacked(x))
     if _is_transpose(x):
-        return tall(outside.of(x.inputs[0]))
-    return tall(matrix_transpose(outside.of(x)))
+        return tall(outside.stacked(x.inputs[0]))
+    return tall(matrix_transpose(outside.stacked(x)))
 
 
 def _stacks_sum(a: Any, b: Any) -> Any:
