@@ -119,7 +119,8 @@ def _fuse(
     for node in group:
         for x in node.inputs:
             if x not in inside and x not in made:
-                made[x] = x if _is_number(x) else draw_input(x.name, x.spec, None, x.tracked)
+                keep = _is_number(x) and (node.op.name == "power" or _stays(x))
+                made[x] = x if keep else draw_input(x.name, x.spec, None, x.tracked)
                 if made[x] is not x:
                     ports[x] = made[x]
         made[node] = renewed(node, [made[x] for x in node.inputs])
@@ -144,6 +145,12 @@ def _is_number(x: Node) -> bool:
     """Whether x is one number, which a body may hold itself."""
     value = value_of(x)
     return value is not None and value.size == 1 and value.ndim == 0
+
+
+def _stays(x: Node) -> bool:
+    """Whether a number is surely the same for all sizes. Others may be one over a length, and are
+    handed in, so that what is compiled for a body serves all lengths."""
+    return abs(value_of(x).item()) in (0.0, 0.5, 1.0, 2.0)
 
 
 def _bytes(nodes: Iterable[Node]) -> int:
