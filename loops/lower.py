@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from autograd.execute.lower import MAX_NEST, OVERWRITING, Level, Repeat, known
+from autograd.execute.lower import MAX_NEST, Level, Repeat, known, overwritable
 from autograd.execute.refs import VIEWS, Ref
 from autograd.graph import Graph
 from autograd.node import Node, constant
@@ -134,9 +134,10 @@ class LoopLayout:
                 looks = node.op.name in VIEWS or node.op.name in ("reshape", "item", "astype")
                 if looks:
                     views.add(node)
-                elif node is end and node.op.name in OVERWRITING and port.spec == after.spec:
-                    in_place = all([x is port or x not in views for x in node.inputs])
-                    if not in_place:
+                elif node is end:
+                    over = overwritable(node, after.spec)
+                    read = [i for i, x in enumerate(node.inputs) if x in views]
+                    if not all([i in over and node.inputs[i] is port for i in read]):
                         return False
                 elif node.serial >= end.serial:
                     return False

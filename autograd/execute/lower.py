@@ -20,11 +20,6 @@ from autograd.spec import UNKNOWN, Spec
 MAX_NEST = 10
 """Loops nested deeper than this are run by the reference executor: Python allows 20 blocks."""
 
-OVERWRITING = frozenset(
-    ["add", "subtract", "multiply", "divide", "negative", "maximum", "minimum", "fused"]
-)
-"""Ops whose output may be written over an input that lies in the very same place."""
-
 
 @dataclass(frozen=True)
 class Var:
@@ -417,6 +412,14 @@ class Level:
 def known(node: Node) -> bool:
     """Whether the sizes of a node's outputs are known before it runs."""
     return all([UNKNOWN not in spec.shape for spec in specs_of(node)])
+
+
+def overwritable(node: Node, spec: Spec) -> tuple[int, ...]:
+    """Return the inputs that an output of this spec may be written over, element on element."""
+    over = node.op.overwrites
+    return tuple(
+        [i for i, x in enumerate(node.inputs) if x.spec == spec and (over is None or i in over)]
+    )
 
 
 def hint_of(node: Node) -> str:

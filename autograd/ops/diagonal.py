@@ -109,6 +109,7 @@ class Triangle(Op):
     """The elements on one side of diagonal `k` and on it, zeros elsewhere."""
 
     weight = 0
+    overwrites = (0,)
 
     def __init__(self, name: str, compute: Callable[..., Array]) -> None:
         super().__init__(name)

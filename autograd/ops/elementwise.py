@@ -23,6 +23,7 @@ class Elementwise(Op):
     """An op computed element by element: `forward` is a NumPy ufunc or works like one."""
 
     broadcasts = True
+    overwrites = None
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class Fused(Op):
     """
 
     multiple = True
+    overwrites = None
 
     def forward(self, *arrays: Any, body: Graph) -> Any:
         from autograd.execute.reference import compute

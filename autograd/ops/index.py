@@ -107,6 +107,7 @@ class SliceSet(Op):
     """`x` with `v` in place of `x[key]`."""
 
     weight = 0
+    overwrites = (0,)
     vjps = (
         lambda g, y, x, v, key: slice_set(g, np.zeros(v.shape, v.dtype), key=key),
         lambda g, y, x, v, key: slice_(g, key=key),
@@ -314,6 +315,7 @@ class ScatterSet(Op):
     """`x` with `v` in place of what `gather` would read. The last of several to one place stays."""
 
     weight = 0
+    overwrites = (0,)
 
     def forward(self, x: Array, v: Array, *indices: Array, axes: Axes, at: int) -> Array:
         out = x.copy()

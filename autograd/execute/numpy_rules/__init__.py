@@ -61,14 +61,6 @@ def rule_for(node: Node) -> Rule | None:
     return None if printed is None else printed.write
 
 
-def in_place(node: Node) -> tuple[int, ...]:
-    """Return the inputs that the output of `node` may be written over, element on element."""
-    printed = _printed(node)
-    if printed is None:
-        return ()
-    return tuple([i for i in printed.over if node.inputs[i].spec == node.spec])
-
-
 def _printed(node: Node) -> Printed | None:
     printed = RULES.get(node.op.name)
     return printed if printed is not None and printed.when(node) else None
@@ -81,7 +73,6 @@ __all__ = [
     "Writer",
     "delaying",
     "elementwise",
-    "in_place",
     "products",
     "reductions",
     "rule_for",

@@ -44,7 +44,7 @@ def _by_ufunc(ufunc: Any) -> Printed:
     def write(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
         apply_ufunc(writer, ufunc, *ins, *outs)
 
-    return Printed(write, over=tuple(range(ufunc.nin)))
+    return Printed(write)
 
 
 # Most ops' forward is a ufunc.
@@ -53,12 +53,12 @@ for _op in list(OPS.values()):
         RULES[_op.name] = _by_ufunc(_op.forward)
 
 
-@rule("identity", "stop_gradient", "astype", over=(0,))
+@rule("identity", "stop_gradient", "astype")
 def _copy(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     copied(writer, outs[0], ins[0])
 
 
-@rule("round", over=(0,), when=lambda node: node.dtype.kind in "fiu" and _same_dtype(node))
+@rule("round", when=lambda node: node.dtype.kind in "fiu" and _same_dtype(node))
 def _round(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     if node.dtype.kind == "f":
         call(writer, np.rint, ins[0], outs[0])
@@ -66,12 +66,12 @@ def _round(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
         copied(writer, outs[0], ins[0])
 
 
-@rule("reciprocal", over=(0,))
+@rule("reciprocal")
 def _reciprocal(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     call(writer, np.true_divide, number(writer, 1, node.inputs[0].dtype), ins[0], outs[0])
 
 
-@rule("power", over=(0, 1))
+@rule("power")
 def _power(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     exponent = _constant_scalar(node.inputs[1]) if floating(node) else None
     x, y = ins[0], outs[0]
@@ -93,7 +93,7 @@ ZERO_FROM, CHOICE_FROM = 1024, 8192
 """Elements from which on a choice between x and 0, and between any two, is written without one."""
 
 
-@rule("where", over=(2,))
+@rule("where")
 def _where(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     (condition, a, b), (y,) = ins, outs
     test, first, second = node.inputs
@@ -158,7 +158,7 @@ def _overwrite(writer: Writer, names: tuple[str, str, str], y: str, node: Node) 
         call(writer, np.copyto, y, a, f"where={condition}")
 
 
-@rule("clip", over=(0,), when=_same_dtype)
+@rule("clip", when=_same_dtype)
 def _clip(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     x, y = ins[0], outs[0]
     for ufunc, limit in ((np.maximum, node.attrs["low"]), (np.minimum, node.attrs["high"])):
@@ -198,12 +198,12 @@ def _sigmoid_of(writer: Writer, x: str, y: str, node: Node) -> None:
     call(writer, np.true_divide, y, above, y)
 
 
-@rule("sigmoid", over=(0,), when=floating)
+@rule("sigmoid", when=floating)
 def _sigmoid(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     _sigmoid_of(writer, ins[0], outs[0], node)
 
 
-@rule("softplus", over=(0,), when=floating)
+@rule("softplus", when=floating)
 def _softplus(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     (x,), (y,) = ins, outs
     t = writer.scratch(node.spec)
@@ -216,12 +216,12 @@ def _softplus(writer: Writer, outs: list[str], ins: list[str], node: Node) -> No
         call(block, np.add, y, t, y)
 
 
-@rule("relu", over=(0,), when=_same_dtype)
+@rule("relu", when=_same_dtype)
 def _relu(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     apply_ufunc(writer, np.maximum, ins[0], number(writer, 0, node.dtype), outs[0])
 
 
-@rule("leaky_relu", over=(0,), when=floating)
+@rule("leaky_relu", when=floating)
 def _leaky_relu(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     slope = node.attrs["slope"]
     below = writer.scratch(node.spec)
@@ -229,7 +229,7 @@ def _leaky_relu(writer: Writer, outs: list[str], ins: list[str], node: Node) -> 
     _above_zero(writer, ins[0], below, outs[0], node, 0 < slope <= 1)
 
 
-@rule("elu", over=(0,), when=floating)
+@rule("elu", when=floating)
 def _elu(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     alpha = node.attrs["alpha"]
     below = writer.scratch(node.spec)
@@ -250,7 +250,7 @@ def _above_zero(writer: Writer, x: str, below: str, y: str, node: Node, larger: 
     copied(writer, y, below)
 
 
-@rule("gelu", over=(), when=lambda node: node.attrs["approximate"] and floating(node))
+@rule("gelu", when=lambda node: node.attrs["approximate"] and floating(node))
 def _gelu(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     (x,), (y,), dtype = ins, outs, node.dtype
     linear = 2 * np.sqrt(2 / np.pi).item()

@@ -227,7 +227,7 @@ def _write_log_sum(writer: Writer, shifted: str, spec: Spec, axes: Shape) -> str
     return others
 
 
-@rule("softmax", over=(0,), when=floating)
+@rule("softmax", when=floating)
 def _softmax(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     (x,), (y,), axes = ins, outs, node.attrs["axis"]
     with quiet(writer, "under", "invalid") as block:
@@ -238,7 +238,7 @@ def _softmax(writer: Writer, outs: list[str], ins: list[str], node: Node) -> Non
         call(block, np.true_divide, y, row, y)
 
 
-@rule("log_softmax", over=(0,), when=floating)
+@rule("log_softmax", when=floating)
 def _log_softmax(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     (x,), (y,), axes = ins, outs, node.attrs["axis"]
     with quiet(writer, "under", "invalid", "divide") as block:

@@ -164,7 +164,7 @@ def _place(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
             call(writer, np.add, view, part, view)
 
 
-@rule("slice_set", over=(0,))
+@rule("slice_set")
 def _slice_set(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     copied(writer, outs[0], ins[0])
     writer.line(f"{outs[0]}{key_of(decoded(node.attrs['key']))} = {ins[1]}")
@@ -179,7 +179,7 @@ def _embed_diagonal(writer: Writer, outs: list[str], ins: list[str], node: Node)
     writer.line(f"{outs[0]}[..., {rows}, {columns}] = {ins[0]}")
 
 
-@rule("tril", "triu", over=(0,))
+@rule("tril", "triu")
 def _triangle(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     rows, columns = node.shape[-2:]
     lower = node.op.name == "tril"
@@ -242,7 +242,7 @@ class Put:
             raise _misfit(out.shape, indices, self.axes, error) from None
 
 
-@rule("scatter_set", over=(0,))
+@rule("scatter_set")
 def _scatter_set(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     copied(writer, outs[0], ins[0])
     put = writer.constant(Put(node), "put")

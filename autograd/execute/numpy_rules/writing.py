@@ -44,8 +44,6 @@ class Printed:
     """How the nodes of one op are printed."""
 
     write: Rule
-    over: tuple[int, ...] = ()
-    """Inputs of the output's spec that it may be written over."""
     when: Callable[[Node], bool] = lambda node: True
     """Whether the rule is for this node. The others go through `op.forward`."""
 
@@ -53,14 +51,12 @@ class Printed:
 RULES: dict[str, Printed] = {}
 
 
-def rule(
-    *names: str, over: tuple[int, ...] = (), when: Callable[[Node], bool] = lambda node: True
-) -> Callable[[Rule], Rule]:
+def rule(*names: str, when: Callable[[Node], bool] = lambda node: True) -> Callable[[Rule], Rule]:
     """Register a function as the rule of these ops."""
 
     def register(write: Rule) -> Rule:
         for name in names:
-            RULES[name] = Printed(write, over, when)
+            RULES[name] = Printed(write, when)
         return write
 
     return register
