@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from autograd.execute.lower import Compute, Copy, Instruction, Repeat
 from autograd.execute.native.blas import find
 from autograd.execute.native.compiler import compiled, machine
-from autograd.execute.native.emit import Emitter, refusal
+from autograd.execute.native.emit import Emitter, has_form, refusal
 from autograd.execute.numpy_plan import NumpyProgram, Printer
 from autograd.execute.refs import Ref
 from autograd.execute.source import remark
+from autograd.rewrite.cost import NATIVE
+
+MACHINE = replace(NATIVE, fusable=has_form)
+"""What passes are told of native plans."""
 
 
 class Piece:

@@ -118,11 +118,10 @@ def _native(graph: Graph, reason: str, feedback: Feedback) -> Plan:
     missing = native_missing()
     if missing:
         raise GraphError(f"backend 'native' cannot be used: {missing}")
-    from autograd.execute.native_plan import NativeProgram
-    from autograd.rewrite.cost import NATIVE
+    from autograd.execute.native_plan import MACHINE, NativeProgram
     from autograd.rewrite.pipeline import optimized
 
-    program = NativeProgram(optimized(graph, machine=NATIVE)[0], feedback)
+    program = NativeProgram(optimized(graph, machine=MACHINE)[0], feedback)
     return _of(graph, "native", reason, program)
 
 

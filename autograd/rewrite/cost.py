@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from autograd.graph import Graph
@@ -42,6 +43,8 @@ class Machine:
     """Bytes a second that stream from there."""
     fuses: bool = False
     """Whether elementwise ops that follow each other are one loop, without calls of their own."""
+    fusable: Callable[[Node], bool] = lambda node: True
+    """Which elementwise nodes it runs fused, of those there are."""
 
     def seconds(self, cost: Cost, working_set: int | None = None) -> float:
         """Return about how long `cost` takes; `working_set` are the bytes it goes over."""

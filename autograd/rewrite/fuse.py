@@ -18,7 +18,7 @@ from autograd.graph import Graph
 from autograd.node import Node, draw_input, items
 from autograd.node import apply as apply_op
 from autograd.ops.fused import fusable, fused
-from autograd.rewrite.cost import Cost, cost_of
+from autograd.rewrite.cost import Cost, Machine, cost_of
 from autograd.rewrite.engine import Context, Pass
 from autograd.rewrite.nodes import like, renewed, substitute
 from autograd.rewrite.pipeline import register
@@ -33,7 +33,7 @@ def run(graph: Graph, context: Context) -> Graph:
     """Replace each run of two elementwise ops or more by a `fused` op, if the executor has that."""
     if not context.machine.fuses:
         return graph
-    groups = [group for group in _groups(graph) if len(group) > 1]
+    groups = [group for group in _groups(graph, context.machine) if len(group) > 1]
     if not groups:
         return graph
     readers = _readers(graph)
@@ -53,12 +53,13 @@ def _readers(graph: Graph) -> dict[Node, list[Node]]:
     return readers
 
 
-def _groups(graph: Graph) -> list[list[Node]]:
+def _groups(graph: Graph, machine: Machine) -> list[list[Node]]:
     """Return the runs of nodes of one shape and number that are connected, each in order."""
     shapes: dict[Node, tuple[int, ...]] = {
         node: node.shape
         for node in graph.nodes
         if fusable(node)
+        and machine.fusable(node)
         and UNKNOWN not in node.shape
         and not all([value_of(x) is not None for x in node.inputs])
     }
@@ -148,8 +149,11 @@ def _is_number(x: Node) -> bool:
 
 
 def _stays(x: Node) -> bool:
-    """Whether a number is surely the same for all sizes. Others may be one over a length, and are
-    handed in, so that what is compiled for a body serves all lengths."""
+    """Whether a number is surely the same for all sizes.
+
+    Others may be one over a length, and are handed in, so that what is compiled for a body serves
+    all lengths.
+    """
     return abs(value_of(x).item()) in (0.0, 0.5, 1.0, 2.0)
 
 

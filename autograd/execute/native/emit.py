@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from autograd.execute.lower import Call, Commit, Compute, Copy, Instruction, Repeat
-from autograd.execute.native import elementwise, products, reductions
+from autograd.execute.native import elementwise, products, reductions, rules
 from autograd.execute.native.blas import Blas
 from autograd.execute.native.elementwise import DENSE, SPREAD, STRIDED, Array, Expression, Step
 from autograd.execute.native.ir import I64, PTR, VOID, Function, Module, Value
@@ -371,6 +371,15 @@ def written_by(instruction: Instruction) -> Sequence[Ref]:
     if isinstance(instruction, Compute):
         return instruction.outs
     return (instruction.out,) if isinstance(instruction, Copy) else ()
+
+
+def has_form(node: Node) -> bool:
+    """Whether there is native code for an elementwise node."""
+    attrs, arguments = node.attrs, node.inputs
+    if node.op.name == "power" and _scalar(arguments[1]):
+        attrs, arguments = {"exponent": float(arguments[1]._value)}, arguments[:1]
+    dtypes = [x.dtype.name for x in arguments]
+    return not rules.missing(node.op.name, dtypes, node.dtype.name, attrs)
 
 
 def identity(copy: Copy) -> Expression:
