@@ -90,7 +90,7 @@ class Op:
     """False for an op that runs code of the user's, which no graph file can hold."""
     free: ClassVar[bool] = False
     """True for an op that only looks at its input in another way (NumPy's views)."""
-    overwrites: ClassVar[tuple[int, ...] | None] = ()
+    overwrites: tuple[int, ...] | None = ()
     """Inputs that a plan may write the output over, element on element, where they have its spec;
     None: all of them."""
     shape_only: ClassVar[bool] = False

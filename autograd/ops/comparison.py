@@ -40,4 +40,4 @@ where: Elementwise = elementwise(
     Guard the inside too: where(x > 0, log(where(x > 0, x, 1)), 0).
     """,
 )
-where.overwrites = (2,)  # type: ignore[misc]  # b is what is there where a is not written
+where.overwrites = (2,)  # b is what is there where a is not written

@@ -23,7 +23,7 @@ class Elementwise(Op):
     """An op computed element by element: `forward` is a NumPy ufunc or works like one."""
 
     broadcasts = True
-    overwrites = None
+    overwrites: tuple[int, ...] | None = None
 
     def __init__(
         self,
