@@ -161,7 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, suite.Result]:
         draw(cases, results, given.plot)
     wrong = [text for result in results.values() for text in result.wrong]
     if wrong:
-        raise SystemExit("\n".join(["contenders that were wrong, and do not count:", *wrong]))
+        raise SystemExit(
+            "\n".join(["contenders that were wrong or died, and do not count:", *wrong])
+        )
     return results
 
 

@@ -31,6 +31,10 @@ def thread_settings(threads: int) -> dict[str, str]:
     return found
 
 
+class WorkerDiedError(RuntimeError):
+    """A contender's process ended before it answered."""
+
+
 class Worker:
     """A contender in a process of its own, which answers one request at a time."""
 
@@ -73,7 +77,7 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()
-            raise RuntimeError(
+            raise WorkerDiedError(
                 f"contender '{self.contender}' ended with status {status} before it answered; "
                 "its message is above"
             )

@@ -17,7 +17,7 @@ from typing import Any
 from problem import Problem
 
 from benchmarks.cases import LIMIT, OURS, Case, family
-from benchmarks.contest import ROOT, Worker
+from benchmarks.contest import ROOT, Worker, WorkerDiedError
 
 TOLERANCES = {"float32": 1e-3, "float64": 1e-7}
 """How far norms and sums of gradients may be from those of NumPy, relative to the norm."""
@@ -135,11 +135,15 @@ def rounds(case: Case, names: Sequence[str], setting: Setting) -> Result:
         blas = stack.enter_context(setting.worker("blas"))
         rates = []
         for turn in range(setting.rounds):
-            for name in list(workers) if turn % 2 == 0 else reversed(workers):
+            for name in list(workers)[:: 1 if turn % 2 == 0 else -1]:
                 if turn < turns[name]:
                     time.sleep(SETTLE)
-                    sample = workers[name].ask(**setting.sample)
-                    result.samples[name].append(sample)
+                    try:
+                        result.samples[name].append(workers[name].ask(**setting.sample))
+                    except WorkerDiedError as error:
+                        result.wrong.append(str(error))
+                        result.missing[name] = f"wrong: {error}"
+                        del workers[name], result.samples[name], result.figures[name]
             asked = {"dtype": problem.dtype, "size": setting.rate_size, "clock": setting.clock}
             rates.append(blas.ask(what="rate", **asked))
     for name, samples in result.samples.items():
@@ -161,16 +165,15 @@ def _entered(
     missing = worker.missing
     if missing is None:
         result.versions[name] = str(worker.version)
-        first = prepared(worker, problem, clock)
-        missing = first.get("missing")
-        if missing is None:
-            try:
+        try:
+            first = prepared(worker, problem, clock)
+            missing = first.get("missing")
+            if missing is None:
                 check(name, first["fingerprint"], expected or {}, TOLERANCES[problem.dtype])
-            except DisagreementError as error:
-                result.wrong.append(str(error))
-                missing = f"wrong: {error}"
-            else:
                 return first
+        except (DisagreementError, WorkerDiedError) as error:
+            result.wrong.append(str(error))
+            missing = f"wrong: {error}"
     result.missing[name] = missing
     return None
 
@@ -196,7 +199,12 @@ def growing(case: Case, names: Sequence[str], setting: Setting) -> Result:
                 first = _entered(name, worker, problem, result, setting.clock)
                 if first is None:
                     break
-                again = worker.ask(**setting.sample)
+                try:
+                    again = worker.ask(**setting.sample)
+                except WorkerDiedError as error:
+                    result.wrong.append(str(error))
+                    result.missing[name] = f"wrong: {error}"
+                    break
             row = {"steps": steps, "seconds": again["least"], "compile s": compile_time(first)}
             row |= {key: first[key] / 1e6 for key in ("peak", "grown", "foretold") if key in first}
             rows.append(row)

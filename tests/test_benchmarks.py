@@ -166,6 +166,16 @@ def test_a_planted_wrong_contender_does_not_count():
     assert "left out: planted (wrong: " in report.case_text(case, result)
 
 
+def test_a_contender_that_dies_does_not_end_the_run():
+    case = Case("planted", "a process that ends", SMALL, ("dying", "hand"), ())
+    setting = Setting(rounds=2, at_least=0.0, threads=1, rate_size=8)
+    result = suite.measured(case, case.contenders, setting)
+    assert set(result.figures) == {"hand", LIMIT}
+    assert len(result.samples["hand"]) == 2
+    assert "'dying' ended with status 3 before it answered" in result.missing["dying"]
+    assert len(result.wrong) == 1
+
+
 def test_a_fingerprint_goes_through_large_arrays_in_pieces(monkeypatch):
     import numpy as np
 

@@ -81,6 +81,23 @@ def planted() -> tuple[str, Build]:
     return "wrong", Wrong
 
 
+def dying() -> tuple[str, Build]:
+    """A contender whose process ends at its third call, as after a fault in machine code."""
+    import hand
+
+    class Dying:
+        def __init__(self, problem: Problem) -> None:
+            self.right, self.calls = hand.of(problem), 0
+
+        def __call__(self) -> Any:
+            self.calls += 1
+            if self.calls > 3:
+                os._exit(3)
+            return self.right()
+
+    return "dying", Dying
+
+
 CONTENDERS: dict[str, Callable[[], tuple[str, Build]]] = {
     "hand": lambda: by_hand(False),
     "hand-hoisted": lambda: by_hand(True),
@@ -93,6 +110,7 @@ CONTENDERS: dict[str, Callable[[], tuple[str, Build]]] = {
     "hips": lambda: by_tape("hips"),
     "mygrad": lambda: by_tape("mygrad"),
     "planted": planted,
+    "dying": dying,
     **{name: lambda name=name: by_loopgrad(name) for name in ("reference", "numpy", "native")},
     **{
         f"{name}-mask": lambda name=name: by_loopgrad(name, "mask")
