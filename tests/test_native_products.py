@@ -35,7 +35,7 @@ def functions(width: int = 0):
     signatures = {
         products.name: (*(POINTER, NUMBER, NUMBER) * 3, *(NUMBER,) * 4, POINTER, POINTER),
         products.pack_name: (POINTER, *(NUMBER,) * 4, POINTER),
-        products.packed_name: (POINTER, NUMBER, NUMBER, POINTER, POINTER, *(NUMBER,) * 5),
+        products.packed_name: (POINTER, NUMBER, NUMBER, POINTER, POINTER, *(NUMBER,) * 5, POINTER),
     }
     return {
         name(dtype): code.function(name(dtype), *arguments)
@@ -48,15 +48,15 @@ def place(x: np.ndarray) -> list[int]:
     return [x.ctypes.data, *(s // x.itemsize for s in x.strides)]
 
 
-def multiply(a, b, c, add=False, large=False, width=0):
+def multiply(a, b, c, add=False, large=False, width=0, desk=0):
     """Compute c = a @ b (or add it); with `large` by BLAS, if the library thinks it large."""
-    scratch, gemm = np.empty_like(b, order="C"), blas.find().gemm(b.dtype.name) if large else 0
+    gemm = blas.find().gemm(b.dtype.name) if large else 0
     sizes = (*c.shape, a.shape[1])
     run = functions(width)[products.name(b.dtype.name)]
-    run(*place(a), *place(b), *place(c), *sizes, int(add), scratch.ctypes.data, gemm)
+    run(*place(a), *place(b), *place(c), *sizes, int(add), gemm, desk)
 
 
-def multiply_packed(a, b, c, add=False, width=0):
+def multiply_packed(a, b, c, add=False, width=0, desk=0):
     dtype, (k, n) = b.dtype.name, b.shape
     wide = width or machine().vector_bytes
     size = products.packed_size(k, n, dtype, wide)
@@ -65,7 +65,7 @@ def multiply_packed(a, b, c, add=False, width=0):
     assert np.isnan(packed[size])
     run = functions(width)[products.packed_name(dtype)]
     rows = c.strides[0] // c.itemsize
-    run(*place(a), packed.ctypes.data, c.ctypes.data, rows, *c.shape, k, int(add))
+    run(*place(a), packed.ctypes.data, c.ctypes.data, rows, *c.shape, k, int(add), desk)
 
 
 def matrix(shape, dtype, layout):

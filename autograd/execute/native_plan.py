@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from autograd.execute.lower import Compute, Copy, Instruction, Repeat
-from autograd.execute.native.blas import find
 from autograd.execute.native.compiler import compiled, machine
-from autograd.execute.native.emit import Emitter, has_form, refusal
+from autograd.execute.native.described import has_form, refusal, seconds
+from autograd.execute.native.emit import Emitter
+from autograd.execute.native.share import Desk, threads
 from autograd.execute.numpy_plan import NumpyProgram, Printer
 from autograd.execute.refs import Ref
 from autograd.execute.source import remark
@@ -23,23 +24,45 @@ MACHINE = replace(NATIVE, fusable=has_form)
 """What passes are told of native plans."""
 
 
+HELPED = 3e-4
+"""Seconds from which on it pays to start threads for a run."""
+
+
 class Piece:
     """Machine code for a run of instructions, bound to its table."""
 
     def __init__(self, printer: NativePrinter, code: Sequence[Instruction]) -> None:
         host = machine()
         module = host.module()
-        emitter = Emitter(module, host.vector_bytes, printer.address, find())
-        emitter.emit(code, (printer.blocks["resident"], printer.blocks["next"]))
-        self.table = emitter.finish()
+        emitter = Emitter(module, host.vector_bytes, printer.address)
+        self.table = emitter.write(code, (printer.blocks["resident"], printer.blocks["next"]))
         self.held = emitter.held
+        self.errors = emitter.errors
+        self.desk = emitter.table.meanings["desk"]
+        self.told = emitter.table.meanings["told"]
+        self.large = sum(map(seconds, code)) > HELPED
         self.compiled = compiled(module)
-        self.function = self.compiled.function("run", ctypes.c_void_p)
+        self.function = self.compiled.function(
+            "run", ctypes.c_void_p, result=ctypes.c_int64, python=True
+        )
         self.place = ctypes.c_void_p(self.table.ctypes.data)
         self.code = code
 
     def __call__(self) -> None:
-        self.function(self.place)
+        status = self._helped() if self.large else self.function(self.place)
+        if status:
+            self.errors[status - 1](int(self.table[self.told]))
+
+    def _helped(self) -> int:
+        helpers = threads() - 1
+        if not helpers:
+            return int(self.function(self.place))
+        with Desk(helpers) as desk:
+            self.table[self.desk] = desk.address
+            try:
+                return int(self.function(self.place))
+            finally:
+                self.table[self.desk] = 0
 
 
 class NativePrinter(Printer):

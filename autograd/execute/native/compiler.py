@@ -104,9 +104,15 @@ class Compiled:
         """Return where the function `name` begins."""
         return int(self._unit[name])
 
-    def function(self, name: str, *arguments: Any, result: Any = None) -> Callable[..., Any]:
-        """Return the function `name`, given the ctypes of its arguments. Calls release the GIL."""
-        call: Any = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+    def function(
+        self, name: str, *arguments: Any, result: Any = None, python: bool = False
+    ) -> Callable[..., Any]:
+        """Return the function `name`, given the ctypes of its arguments.
+
+        Calls release the GIL; if it calls `python` itself, that is left to it.
+        """
+        kind = ctypes.PYFUNCTYPE if python else ctypes.CFUNCTYPE
+        call: Any = kind(result, *arguments)(self.address(name))
         call.owner = self  # the code lives as long as the function
         return call  # type: ignore[no-any-return]
 

@@ -3,24 +3,63 @@
 The function has one argument, a table of 64-bit numbers: addresses, sizes, strides, numbers of
 steps. They are read while it runs, so other sizes and lengths are another table for the same code.
 What is fixed in the code is how things lie: which axes are dense, and how many there are.
+
+It returns 0; or, where a loop cannot go on, the number of an error; or -1, if Python is to raise
+something (Ctrl-C): long loops let Python look at its signals now and then.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from autograd.execute.lower import Call, Commit, Compute, Copy, Instruction, Repeat
-from autograd.execute.native import elementwise, products, reductions, rules
-from autograd.execute.native.blas import Blas
-from autograd.execute.native.elementwise import DENSE, SPREAD, STRIDED, Array, Expression, Step
-from autograd.execute.native.ir import I64, PTR, VOID, Function, Module, Value
-from autograd.execute.refs import Ref
+from autograd.execute.lower import Commit, Compute, Copy, Instruction, Repeat
+from autograd.execute.native import elementwise, products, reductions, softmax
+from autograd.execute.native.described import (
+    all_of,
+    expressed,
+    identity,
+    reduced_axes,
+    seconds,
+    work,
+    written_by,
+)
+from autograd.execute.native.elementwise import DENSE, SPREAD, STRIDED, Array, Expression
+from autograd.execute.native.ir import I8, I32, I64, PTR, VOID, Function, Module, Value
+from autograd.execute.native.layout import (
+    as_matrices,
+    broadcast_strides,
+    collapsed,
+    inner,
+    reduction_strides,
+)
+from autograd.execute.native.library import blas_for_large, code_of_products
+from autograd.execute.native.rules import TYPES
+from autograd.execute.native.share import MOST_PARTS, share
+from autograd.execute.refs import Ref, whole
 from autograd.execute.storage import aligned
-from autograd.node import Node
 from autograd.spec import Spec
+
+POLITE = 1e-4
+"""Seconds from which on a plan lets other threads of Python run meanwhile."""
+
+NOTICE = 0.05
+"""Seconds after which, about, a loop lets Python look at its signals."""
+
+SHARED = 2**16
+"""Kernels in loops that do so many simple operations are shared by threads."""
+
+PART = 2**15
+"""Simple operations of one part."""
+
+_NEVER = -1
 
 
 class Table:
@@ -45,74 +84,130 @@ class Table:
 class Emitter:
     """Writes instructions into one function `run(table)`."""
 
-    def __init__(
-        self,
-        module: Module,
-        vector_bytes: int,
-        address: Callable[[Ref], int],
-        blas: Blas | None,
-    ) -> None:
+    def __init__(self, module: Module, vector_bytes: int, address: Callable[[Ref], int]) -> None:
         self.module = module
-        self.f: Function = module.function("run", VOID, [PTR])
+        self.f: Function = module.function("run", I64, [PTR])
         self.base = self.f.arguments[0]
         self.vector_bytes = vector_bytes
         self.address = address
-        self.blas = blas
         self.table = Table()
         self.steps: dict[int, Value] = {}
         """The step each loop that is open stands at."""
         self.packed: dict[Ref, tuple[Value, Value]] = {}
         """For right factors that loops read again and again: whether they are packed, and where."""
-        self.room = 0
-        """Bytes that products need for copies."""
         self.held: list[Any] = []
         """Memory of its own."""
+        self.errors: list[Callable[[int], Any]] = []
+        """What raises the error of each number, given a number the code leaves in its table."""
+        self.parts = 0
+        self.shared = 0.0
+        """About how many seconds several threads have work."""
+        self.state = self.f.variable(Value(self.f, PTR, "null"))
 
-    def finish(self) -> Any:
-        """End the function, and return the table."""
-        self.f.give()
-        if self.room:
-            scratch = self._memory(self.room)
-            self.table.numbers[self.table.meanings["scratch"]] = scratch.ctypes.data
+    def write(self, code: Sequence[Instruction], blocks: Any = None) -> Any:
+        """Write the function; return its table."""
+        self.polite = self.number("polite", sum(map(seconds, code)) > POLITE)
+        self.number("desk", 0)
+        self.number("told", 0)
+        with self.f.when(self.polite.differs(0)):
+            self.state.value = self._python("PyEval_SaveThread", PTR)
+        self.emit(code, blocks)
+        self._give(0)
         return self.table.array()
 
-    def _memory(self, size: int) -> Any:
-        block = aligned(size)
-        self.held.append(block)
-        return block
+    # Python.
+
+    def _python(self, name: str, result: Any, *arguments: Value) -> Value:
+        """Call a function of Python's C interface."""
+        function: Any = getattr(ctypes.pythonapi, name)
+        address = ctypes.cast(function, ctypes.c_void_p).value or 0
+        place = self.f.cast("inttoptr", self.number(name, address), PTR)
+        return self.f.call_address(result, place, *arguments)
+
+    def _give(self, status: int) -> None:
+        with self.f.when(self.polite.differs(0)):
+            self._python("PyEval_RestoreThread", VOID, self.state.value)
+        self.f.give(self.f.constant(I64, status))
+
+    def _stop(self, told: Value, error: Callable[[int], Any]) -> None:
+        """Leave the function with an error, as the last thing in a `when`."""
+        self.errors.append(error)
+        self.f.store(told, self.base, self.table.slot("told", 0))
+        self._give(len(self.errors))
+        self.f.unreached()
+
+    def _look_at_signals(self, instruction: Repeat, t: Value) -> None:
+        """Every so many steps of a long loop, let Python look whether it is to stop."""
+        step = sum(map(seconds, instruction.body))
+        length = float("inf") if instruction.length is None else instruction.length
+        every = 1 << max(0, int(NOTICE / step).bit_length() - 1)
+        mask = every - 1 if step * length > NOTICE else _NEVER
+        mask_now = self.number(("look", instruction.loop), mask)
+        with self.f.when((t & mask_now).equals(mask_now)):
+            self._python("PyEval_RestoreThread", VOID, self.state.value)
+            raised = self._python("PyErr_CheckSignals", I32)
+            with self.f.when(raised.differs(0)):
+                self.f.leave(self.f.constant(I64, -1))
+            self.state.value = self._python("PyEval_SaveThread", PTR)
 
     # Numbers and places.
 
+    def memory(self, spec: Spec) -> Ref:
+        """Return a place for an array, in memory of its own."""
+        self.held.append(aligned(spec.nbytes))
+        return whole(-len(self.held), spec)
+
     def number(self, meaning: Hashable, number: int) -> Value:
         """Return a number of the table as it is when the code runs."""
-        return self.f.load_fixed(I64, self.base, self.table.slot(meaning, number))
+        return self.f.load_fixed(I64, self.base, self.table.slot(meaning, int(number)))
 
     def pointer(self, ref: Ref) -> Value:
         """Return the address of the first element at `ref` in the steps the loops stand at."""
-        place = self.number(("address", ref), self.address(ref))
+        own = ref.buffer < 0
+        address = self.held[-ref.buffer - 1].ctypes.data if own else self.address(ref)
+        place = self.number(("address", ref), address)
         size = ref.dtype.itemsize
         for loop, stride in ref.steps:
             place = place + self.steps[loop] * self.number(("step", ref, loop), stride * size)
         return self.f.cast("inttoptr", place, PTR)
 
-    def arrays(
-        self, shape: tuple[int, ...], refs: Sequence[Ref], strides: Sequence[Sequence[int]]
-    ) -> tuple[list[Value], list[Array]]:
-        """Return sizes and arrays for a nest of loops over `shape`, of as few axes as will do."""
-        sizes, moves = collapsed(shape, strides)
-        inner = [_inner(sizes[-1], move[-1]) for move in moves]
-        key = (tuple(refs), len(sizes))
-        dims = [self.number(("size", key, i), n) for i, n in enumerate(sizes)]
-        arrays = [
-            Array(
-                ref.dtype.name,
-                how,
-                self.pointer(ref),
-                [self.number(("stride", key, k, i), s) for i, s in enumerate(move)],
-            )
-            for k, (ref, how, move) in enumerate(zip(refs, inner, moves, strict=True))
-        ]
-        return dims, arrays
+    def desk(self) -> Value:
+        """Return where threads meet, or null if there is one."""
+        return self.f.cast("inttoptr", self.number("desk", 0), PTR)
+
+    @contextmanager
+    def divided(
+        self, key: Hashable, refs: Sequence[Ref], length: int, simple: int, grain: int = 1
+    ) -> Iterator[tuple[Callable[[Ref], Value], Value, Value]]:
+        """Write the block as a kernel for a part of an axis of `length`, shared if that pays.
+
+        It gives what tells the address of each of `refs`, where the part begins, and its length.
+        `simple` is how many simple operations there are in all, `grain` what lengths of parts are
+        multiples of.
+        """
+        if self.steps and simple < SHARED:
+            yield self.pointer, self.f.constant(I64, 0), self.number((key, "length"), length)
+            return
+        parts = min(max(1, simple // PART), MOST_PARTS)
+        each = -(-max(length, 1) // parts)
+        each = -(-each // grain) * grain
+        count = self.number((key, "parts"), -(-length // each))
+        outer, base = self.f, self.base
+        self.parts += 1
+        name = f"part{self.parts}"
+        frame = outer.local(PTR, len(refs) + 1)
+        for i, pointer in enumerate([base, *[self.pointer(ref) for ref in refs]]):
+            outer.store(pointer, frame, i)
+        share(outer, self.desk(), name, frame, count)
+        self.f = part = self.module.function(name, VOID, (PTR, I64), internal=True)
+        self.base = part.load(PTR, part.arguments[0], 0)
+        places = {ref: part.load(PTR, part.arguments[0], i + 1) for i, ref in enumerate(refs)}
+        step = self.number((key, "each"), each)
+        start = part.arguments[1] * step
+        rest = self.number((key, "length"), length) - start
+        yield places.__getitem__, start, (rest < step).where(rest, step)
+        part.give()
+        self.f, self.base = outer, base
 
     # Instructions.
 
@@ -129,21 +224,37 @@ class Emitter:
                 self._commit(*blocks)
 
     def _repeat(self, instruction: Repeat, blocks: Any) -> None:
-        """Write a loop. Its number of steps is in the table."""
-        length = self.number(("steps", instruction.loop), instruction.length or 0)
+        """Write a loop. Its number of steps is in the table, or data."""
+        most = 2**62 if instruction.length is None else instruction.length
+        length = self.number(("steps", instruction.loop), most)
+        count, going, error = instruction.count, instruction.going, instruction.still_going
+        if count is not None and instruction.checked_count is not None:
+            length = self._counted(count, instruction.checked_count, length)
         outside = dict(self.packed)
         self._pack(instruction)
-        with self.f.range(length) as t:
+        goes_on = None if going is None else partial(self._is_true, going)
+        with self.f.range(length, going=goes_on) as t:
             self.steps[instruction.loop] = (length - 1) - t if instruction.reverse else t
             self.emit(instruction.body, blocks)
+            self._look_at_signals(instruction, t)
         del self.steps[instruction.loop]
         self.packed = outside
+        if error is not None and going is not None:
+            with self.f.when(self._is_true(going)):
+                self._stop(length, partial(_raise, error))
+
+    def _counted(self, ref: Ref, check: Callable[[int], int], most: Value) -> Value:
+        """Return the number of steps of a loop that is told how many."""
+        count = self.f.load(TYPES[ref.dtype.name], self.pointer(ref)).to(I64)
+        with self.f.when((count < 0) | (count > most)):
+            self._stop(count, check)
+        return count
+
+    def _is_true(self, ref: Ref) -> Value:
+        return self.f.load(I8, self.pointer(ref)).differs(0)
 
     def _pack(self, instruction: Repeat) -> None:
-        """Lay out right factors that all steps of a loop read, so that products are fastest.
-
-        For small products only: BLAS packs for itself.
-        """
+        """Lay out right factors that all steps of a loop read, so that products are fastest."""
         written = {ref.buffer for inside in all_of(instruction.body) for ref in written_by(inside)}
         for inside in instruction.body:
             if not (isinstance(inside, Compute) and inside.node.op.name == "matmul"):
@@ -157,23 +268,25 @@ class Emitter:
     def _pack_one(self, b: Ref, out: Ref) -> None:
         key = ("packed", b, out)
         dtype = b.dtype.name
-        if not self.module.has(products.packed_name(dtype)):
-            products.write_packed(self.module, dtype, self.vector_bytes)
         (k, n), m = b.shape, out.shape[-2]
         sizes = [self.number((*key, i), size) for i, size in enumerate((m, n, k))]
-        small = sizes[0] * sizes[1] * sizes[2] <= products.SMALL
-        room = products.packed_size(k, n, dtype, self.vector_bytes) * b.dtype.itemsize
-        copy = self._memory(room if m * n * k <= products.SMALL else 0)
-        place = self.f.cast("inttoptr", self.number((*key, "copy"), copy.ctypes.data), PTR)
+        by_blas = blas_for_large() is not None
+        ours = not by_blas or m * n * k <= products.SMALL
+        small = sizes[0] * sizes[1] * sizes[2] <= (products.SMALL if by_blas else 2**62)
+        size = products.packed_size(k, n, dtype, self.vector_bytes) if ours else 0
+        place = self.pointer(self.memory(Spec((size,), b.dtype)))
         source = self.pointer(b)
         with self.f.when(small):
             lead = self._lead(key, b)
-            self.f.call(VOID, products.pack_name(dtype), source, *lead, sizes[2], sizes[1], place)
+            pack = self._function(dtype, products.pack_name(dtype))
+            self.f.call_address(VOID, pack, source, *lead, sizes[2], sizes[1], place)
         self.packed[b] = (small, place)
 
-    def _need_products(self, dtype: str) -> None:
-        if not self.module.has(products.name(dtype)):
-            products.write(self.module, dtype, self.vector_bytes, self.blas)
+    def _function(self, dtype: str, name: str) -> Value:
+        """Return the address of a function of the library."""
+        return self.f.cast(
+            "inttoptr", self.number(name, code_of_products(dtype).address(name)), PTR
+        )
 
     def _lead(self, key: Hashable, ref: Ref) -> list[Value]:
         """Return the strides of a matrix, as products want them where an axis has length 1."""
@@ -199,6 +312,8 @@ class Emitter:
         node = instruction.node
         if node.op.name == "matmul":
             self._product(instruction)
+        elif node.op.name in softmax.OPS:
+            self._softmax(instruction)
         elif reduced_axes(node) is not None:
             self._reduce(instruction)
         else:
@@ -207,52 +322,103 @@ class Emitter:
 
     def _elementwise(self, expression: Expression, ins: Sequence[Ref], outs: Sequence[Ref]) -> None:
         shape = outs[0].shape
-        strides = [broadcast_strides(ref, shape) for ref in (*ins, *outs)]
-        sizes, arrays = self.arrays(shape, [*ins, *outs], strides)
-        count = len(ins)
-        elementwise.emit(
-            self.f, sizes, expression, arrays[:count], arrays[count:], self.vector_bytes
-        )
+        refs = (*ins, *outs)
+        sizes, moves = collapsed(shape, [broadcast_strides(ref, shape) for ref in refs])
+        key = ("elementwise", refs, len(sizes))
+        grain = 64 if len(sizes) == 1 else 1
+        with self.divided(key, refs, sizes[0], work(expression) * prod(shape), grain) as part:
+            arrays = [
+                self._array((key, i), ref, move, sizes[-1], part[0], part[1])
+                for i, (ref, move) in enumerate(zip(refs, moves, strict=True))
+            ]
+            lengths = [
+                part[2],
+                *[self.number((key, "size", i), n) for i, n in enumerate(sizes)][1:],
+            ]
+            ends = arrays[: len(ins)], arrays[len(ins) :]
+            elementwise.emit(self.f, lengths, expression, *ends, self.vector_bytes)
+
+    def _array(
+        self,
+        key: Hashable,
+        ref: Ref,
+        strides: Sequence[int],
+        last: int,
+        address: Callable[[Ref], Value],
+        start: Value | None = None,
+        axis: int = 0,
+    ) -> Array:
+        """Return an array for a nest of loops, from `start` on along an axis.
+
+        `last` is the length of its last axis.
+        """
+        moves = [self.number((key, "stride", i), s) for i, s in enumerate(strides)]
+        array = Array(ref.dtype.name, inner(last, strides[-1]), address(ref), moves)
+        if start is None:
+            return array
+        place = self.f.at(array.stored, array.pointer, start * moves[axis])
+        return Array(array.dtype, array.inner, place, moves)
 
     def _reduce(self, instruction: Compute) -> None:
         """Write a sum, mean or extreme over some axes."""
         node, x, out = instruction.node, instruction.ins[0], instruction.outs[0]
         axes = reduced_axes(node) or ()
-        kept = [i for i in range(x.spec.ndim) if i not in axes]
-        over = collapsed([x.shape[i] for i in axes], [[x.strides[i] for i in axes]])
-        rest = [x.strides[i] for i in kept]
-        to = [out.strides[-len(kept) + k] for k in range(len(kept))] if kept else []
-        if kept and len(out.shape) != len(kept):  # keepdims
-            to = [out.strides[i] for i in kept]
-        left = collapsed([x.shape[i] for i in kept], [rest, to])
-        inner = not kept or over[1][0][-1] == 1 or left[0][-1] == 1
-        reduced = [self.number(("reduced", x, i), n) for i, n in enumerate(over[0])]
-        stays = [self.number(("kept", x, out, i), n) for i, n in enumerate(left[0])]
-        moves = [*left[1][0], *over[1][0]] if inner else [*over[1][0], *left[1][0]]
-        size = over[0][-1] if inner else left[0][-1]
-        source = Array(
-            x.dtype.name,
-            _inner(size, moves[-1]),
-            self.pointer(x),
-            [self.number(("move", x, out, inner, i), s) for i, s in enumerate(moves)],
-        )
-        result = Array(
-            out.dtype.name,
-            DENSE if inner else _inner(left[0][-1], left[1][1][-1]),
-            self.pointer(out),
-            [self.number(("to", x, out, i), s) for i, s in enumerate(left[1][1])],
-        )
-        copy = Expression((x.dtype.name,), (), (0,))
+        reduced, kept = reduction_strides(x, out, axes)
+        inside = reduced.strides[0][-1] == 1 or kept.sizes[-1] == 1
+        key = ("reduce", x, out, inside, len(reduced.sizes), len(kept.sizes))
         op = "sum" if node.op.name == "sum_to" else node.op.name
-        write = reductions.emit_inner if inner else reductions.emit_outer
-        first, second = (stays, reduced) if inner else (reduced, stays)
-        write(self.f, first, second, op, copy, [source], result, self.vector_bytes)
+        expression = Expression((x.dtype.name,), (), (0,))
+        axis = 0 if inside else len(kept.sizes) - 1
+        grain = 1 if inside else 64
+        parts = self.divided(key, (x, out), kept.sizes[axis], 2 * x.spec.size, grain)
+        with parts as (address, start, length):
+            over = [self.number((key, "over", i), n) for i, n in enumerate(reduced.sizes)]
+            stays = [self.number((key, "kept", i), n) for i, n in enumerate(kept.sizes)]
+            stays[axis] = length
+            groups = (kept, reduced) if inside else (reduced, kept)
+            moves = [s for group in groups for s in group.strides[0]]
+            at = axis if inside else len(moves) - 1
+            source = self._array((key, "x"), x, moves, groups[1].sizes[-1], address, start, at)
+            to = kept.strides[1]
+            result = self._array((key, "out"), out, to, kept.sizes[-1], address, start, axis)
+            if inside:
+                result = replace(result, inner=DENSE)
+                reductions.emit_inner(
+                    self.f, stays, over, op, expression, [source], result, self.vector_bytes
+                )
+            else:
+                reductions.emit_outer(
+                    self.f, over, stays, op, expression, [source], result, self.vector_bytes
+                )
+
+    def _softmax(self, instruction: Compute) -> None:
+        """Write a softmax over the last axis, or one of its kind."""
+        node, x, out = instruction.node, instruction.ins[0], instruction.outs[0]
+        gone = node.op.name == "logsumexp"
+        rows = x.shape[:-1]
+        to = broadcast_strides(out, out.shape)
+        to = to[: len(rows)] if gone else to
+        kept = [1, *rows]
+        sizes, (of_x, of_out) = collapsed(kept, [[0, *x.strides[:-1]], [0, *to[: len(rows)]]])
+        key = ("softmax", x, out, len(sizes))
+        simple = 30 * x.spec.size
+        with self.divided(key, (x, out), sizes[0], simple) as (address, start, length):
+            stays = [length, *[self.number((key, "kept", i), n) for i, n in enumerate(sizes)][1:]]
+            last = x.shape[-1]
+            moves = [*of_x, x.strides[-1] if last > 1 else 1]
+            source = self._array((key, "x"), x, moves, last, address, start)
+            ends = of_out if gone else [*of_out, out.strides[-1] if last > 1 else 1]
+            result = self._array((key, "out"), out, ends, 1 if gone else last, address, start)
+            if source.inner == SPREAD:
+                source = replace(source, inner=STRIDED)
+            count = self.number((key, "row"), last)
+            softmax.emit(self.f, stays, count, node.op.name, source, result, self.vector_bytes)
 
     def _product(self, instruction: Compute) -> None:
         """Write a matrix product, one for each matrix of a stack of them."""
-        a, b = instruction.ins
-        out = instruction.outs[0]
-        a, b, out = as_matrices(a, b, out)
+        a, b, out = as_matrices(instruction.ins[0], instruction.ins[1], instruction.outs[0])
+        apart = out.shape[-1] != 1 and out.strides[-1] != 1
+        target, out = out, self.memory(out.spec) if apart else out
         batch = out.shape[:-2]
         (m, n), k = out.shape[-2:], a.shape[-1]
         key = (a, b, out)
@@ -261,35 +427,33 @@ class Emitter:
         dims, moves = collapsed(batch, [side[:-2] for side in sides]) if batch else ([], [[]] * 3)
         lengths = [self.number(("batch", key, i), size) for i, size in enumerate(dims)]
         pointers = [self.pointer(ref) for ref in key]
-        self._products(key, sizes, sides, lengths, moves, pointers)
+        self._products(key, sizes, lengths, moves, pointers)
+        if apart:
+            self._elementwise(Expression((out.dtype.name,), (), (0,)), [out], [target])
 
     def _products(
         self,
         key: Sequence[Ref],
         sizes: Sequence[Value],
-        sides: Sequence[Sequence[int]],
         lengths: Sequence[Value],
         moves: Sequence[Sequence[int]],
         pointers: Sequence[Value],
     ) -> None:
-        if lengths:
-            with self.f.range(lengths[0]) as i:
-                depth = len(lengths)
-                moved = [
-                    self.f.cast(
-                        "inttoptr",
-                        self.f.cast("ptrtoint", pointer, I64)
-                        + i
-                        * self.number(
-                            ("batch step", tuple(key), r, depth), move[0] * ref.dtype.itemsize
-                        ),
-                        PTR,
-                    )
-                    for r, (pointer, move, ref) in enumerate(zip(pointers, moves, key, strict=True))
-                ]
-                rest = [move[1:] for move in moves]
-                self._products(key, sizes, sides, lengths[1:], rest, moved)
+        """Write loops over the axes of a stack, and in them the products."""
+        if not lengths:
+            self._one_product(key, sizes, pointers)
             return
+        depth = len(lengths)
+        with self.f.range(lengths[0]) as i:
+            moved = []
+            for r, (pointer, move, ref) in enumerate(zip(pointers, moves, key, strict=True)):
+                step = self.number(("batch step", tuple(key), r, depth), move[0])
+                moved.append(self.f.at(TYPES[ref.dtype.name], pointer, i * step))
+            self._products(key, sizes, lengths[1:], [move[1:] for move in moves], moved)
+
+    def _one_product(
+        self, key: Sequence[Ref], sizes: Sequence[Value], pointers: Sequence[Value]
+    ) -> None:
         a, b, out = [
             (pointer, *self._lead(("product", ref), ref))
             for pointer, ref in zip(pointers, key, strict=True)
@@ -297,208 +461,27 @@ class Emitter:
         dtype = key[0].dtype.name
         packed = self.packed.get(key[1])
         if packed is None:
-            self._multiply(key[1], [*a, *b, *out, *sizes])
+            self._multiply(dtype, [*a, *b, *out, *sizes])
             return
         small, place = packed
         no = self.f.constant(I64, 0)
         with self.f.when(small):
-            name = products.packed_name(dtype)
-            self.f.call(VOID, name, *a, place, out[0], out[1], *sizes, no)
-        with self.f.unless(small):
-            self._multiply(key[1], [*a, *b, *out, *sizes])
+            function = self._function(dtype, products.packed_name(dtype))
+            operands = (*a, place, out[0], out[1], *sizes, no, self.desk())
+            self.f.call_address(VOID, function, *operands)
+        if blas_for_large() is not None:
+            with self.f.unless(small):
+                self._multiply(dtype, [*a, *b, *out, *sizes])
 
-    def _multiply(self, right: Ref, arguments: Sequence[Value]) -> None:
+    def _multiply(self, dtype: str, arguments: Sequence[Value]) -> None:
         """Call the function for products of any size."""
-        dtype = right.dtype.name
-        self._need_products(dtype)
-        if right.strides[-1] != 1 and right.shape[-1] != 1:
-            self.room = max(self.room, right.shape[-1] * right.shape[-2] * right.dtype.itemsize)
-        scratch = self.number("scratch", 0)
-        gemm = self.number(("gemm", dtype), self.blas.gemm(dtype) if self.blas else 0)
+        blas = blas_for_large()
+        gemm = self.number(("gemm", dtype), blas.gemm(dtype) if blas else 0)
         no = self.f.constant(I64, 0)
-        places = [self.f.cast("inttoptr", number, PTR) for number in (scratch, gemm)]
-        self.f.call(VOID, products.name(dtype), *arguments, no, *places)
+        function = self._function(dtype, products.name(dtype))
+        place = self.f.cast("inttoptr", gemm, PTR)
+        self.f.call_address(VOID, function, *arguments, no, place, self.desk())
 
 
-def refusal(instruction: Instruction) -> str:
-    """Say why an instruction has no native form, or return ""."""
-    if isinstance(instruction, Call):
-        return instruction.why
-    if isinstance(instruction, Commit):
-        return ""
-    if isinstance(instruction, Copy):
-        return identity(instruction).missing()
-    if isinstance(instruction, Repeat):
-        if instruction.length is None or instruction.count is not None or instruction.going:
-            return "the number of its steps is data"
-        for inside in instruction.body:
-            reason = refusal(inside)
-            if reason:
-                return reason
-        return ""
-    return _refused(instruction)
-
-
-def _refused(instruction: Compute) -> str:
-    node = instruction.node
-    dtypes = {ref.dtype.name for ref in (*instruction.ins, *instruction.outs)}
-    if node.op.name == "matmul":
-        out = as_matrices(instruction.ins[0], instruction.ins[1], instruction.outs[0])[2]
-        if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
-            return f"op 'matmul' has no native form for {', '.join(sorted(dtypes))}"
-        apart = out.shape[-1] != 1 and out.strides[-1] != 1
-        return "the columns of a product lie apart" if apart else ""
-    if node.op.name in ("sum", "mean", "max", "min", "sum_to"):
-        if reduced_axes(node) is None or len(dtypes) > 1:
-            return f"op '{node.op.name}' has no native form for {', '.join(sorted(dtypes))}"
-        op = "sum" if node.op.name == "sum_to" else node.op.name
-        return reductions.missing(op, node.dtype.name)
-    if node.op.multiple and node.op.name != "fused":
-        return f"op '{node.op.name}' has no native rule"
-    return expressed(node, instruction.ins)[0].missing()
-
-
-def all_of(code: Sequence[Instruction]) -> Iterator[Instruction]:
-    """Yield instructions and those in their bodies."""
-    for instruction in code:
-        yield instruction
-        if isinstance(instruction, Repeat):
-            yield from all_of(instruction.body)
-
-
-def written_by(instruction: Instruction) -> Sequence[Ref]:
-    """Return where an instruction itself writes."""
-    if isinstance(instruction, Compute):
-        return instruction.outs
-    return (instruction.out,) if isinstance(instruction, Copy) else ()
-
-
-def has_form(node: Node) -> bool:
-    """Whether there is native code for an elementwise node."""
-    attrs, arguments = node.attrs, node.inputs
-    if node.op.name == "power" and _scalar(arguments[1]):
-        attrs, arguments = {"exponent": float(arguments[1]._value)}, arguments[:1]
-    dtypes = [x.dtype.name for x in arguments]
-    return not rules.missing(node.op.name, dtypes, node.dtype.name, attrs)
-
-
-def identity(copy: Copy) -> Expression:
-    """Return the expression of a copy."""
-    same = copy.source.dtype == copy.out.dtype
-    steps = () if same else (Step("astype", (0,), copy.out.dtype.name, {}),)
-    return Expression((copy.source.dtype.name,), steps, (len(steps),))
-
-
-def expressed(node: Node, ins: Sequence[Ref]) -> tuple[Expression, list[Ref]]:
-    """Return what an elementwise or fused node computes, and of what.
-
-    An exponent that is a constant is part of the expression.
-    """
-    if node.op.name == "fused":
-        return _fused(node, ins)
-    refs, attrs = list(ins), node.attrs
-    if node.op.name == "power" and _scalar(node.inputs[1]):
-        refs, attrs = refs[:1], {"exponent": float(node.inputs[1]._value)}
-    step = Step(node.op.name, tuple(range(len(refs))), node.dtype.name, attrs)
-    operands = tuple([ref.dtype.name for ref in refs])
-    return Expression(operands, (step,), (len(refs),)), refs
-
-
-def _scalar(node: Node) -> bool:
-    return node.op.name == "constant" and node.shape == ()
-
-
-def _fused(node: Node, ins: Sequence[Ref]) -> tuple[Expression, list[Ref]]:
-    body = node.attrs["body"]
-    numbers = {port: i for i, port in enumerate(body.inputs.values())}
-    steps: list[Step] = []
-    count = len(numbers)
-    for inside in body.nodes:
-        if inside in numbers:
-            continue
-        if not inside.inputs:
-            if _scalar(inside):
-                numbers[inside] = count + len(steps)
-                value = {"value": inside._value.item()}
-                steps.append(Step("constant", (), inside.dtype.name, value))
-            continue
-        attrs, arguments = inside.attrs, inside.inputs
-        if inside.op.name == "power" and _scalar(arguments[1]):
-            attrs, arguments = {"exponent": float(arguments[1]._value)}, arguments[:1]
-        places = tuple([numbers.get(x, -1) for x in arguments])
-        numbers[inside] = count + len(steps)
-        steps.append(Step(inside.op.name, places, inside.dtype.name, attrs))
-    results = tuple([numbers[x] for x in body.outputs.values()])
-    return Expression(tuple([ref.dtype.name for ref in ins]), tuple(steps), results), list(ins)
-
-
-def reduced_axes(node: Node) -> tuple[int, ...] | None:
-    """Return the axes a reduction goes over, rising; None for other ops."""
-    x = node.inputs[0] if node.inputs else node
-    if node.op.name in ("sum", "mean", "max", "min"):
-        axes: Any = node.attrs["axis"]
-        axes = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-        return tuple(sorted([axis % x.ndim for axis in axes])) if x.ndim else None
-    if node.op.name == "sum_to" and x.ndim:
-        ahead = x.ndim - node.ndim
-        small = (*(1,) * ahead, *node.shape)
-        axes = [i for i in range(x.ndim) if i < ahead or (small[i] == 1 and x.shape[i] != 1)]
-        return tuple(axes) or None
-    return None
-
-
-def broadcast_strides(ref: Ref, shape: tuple[int, ...]) -> list[int]:
-    """Return the strides of `ref` broadcast to `shape`: 0 where it is repeated."""
-    ahead = len(shape) - len(ref.shape)
-    return [0] * ahead + [
-        0 if size == 1 else stride for size, stride in zip(ref.shape, ref.strides, strict=True)
-    ]
-
-
-def collapsed(
-    shape: Sequence[int], strides: Sequence[Sequence[int]]
-) -> tuple[list[int], list[list[int]]]:
-    """Return sizes and strides of as few axes as will do; at least one.
-
-    Axes of length 1 go, and one that every array passes through in step with the next joins it.
-    """
-    sizes: list[int] = []
-    moves: list[list[int]] = [[] for _ in strides]
-    for i, size in enumerate(shape):
-        if size == 1:
-            continue
-        here = [s[i] for s in strides]
-        if sizes and all([m[-1] == s * size for m, s in zip(moves, here, strict=True)]):
-            sizes[-1] *= size
-            for m, s in zip(moves, here, strict=True):
-                m[-1] = s
-            continue
-        sizes.append(size)
-        for m, s in zip(moves, here, strict=True):
-            m.append(s)
-    if not sizes:
-        return [1], [[1] for _ in strides]
-    return sizes, moves
-
-
-def _inner(size: int, stride: int) -> str:
-    if stride == 1 or size == 1:
-        return DENSE
-    return SPREAD if stride == 0 else STRIDED
-
-
-def as_matrices(a: Ref, b: Ref, out: Ref) -> tuple[Ref, Ref, Ref]:
-    """Return operands and result of a product with the axes of length 1 that vectors lack."""
-    if a.spec.ndim == 1:
-        a = _with_axis(a, 0)
-        out = _with_axis(out, out.spec.ndim - (b.spec.ndim > 1))
-    if b.spec.ndim == 1:
-        b = _with_axis(b, 1)
-        out = _with_axis(out, out.spec.ndim)
-    return a, b, out
-
-
-def _with_axis(ref: Ref, axis: int) -> Ref:
-    shape = (*ref.shape[:axis], 1, *ref.shape[axis:])
-    strides = (*ref.strides[:axis], 0, *ref.strides[axis:])
-    return Ref(ref.buffer, Spec(shape, ref.dtype), ref.offset, strides, ref.steps)
+def _raise(error: Callable[[], Exception], _: int) -> None:
+    raise error()

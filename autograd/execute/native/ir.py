@@ -15,7 +15,7 @@ numbers beside a value take its type.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -148,6 +148,10 @@ class Value:
         """Divide integers, rounding towards zero."""
         return self._binary("sdiv", other)
 
+    def __mod__(self, other: Value | float) -> Value:
+        """Return what is left when integers are divided, with the sign of this one."""
+        return self._binary("srem", other)
+
     def __neg__(self) -> Value:
         if self.type.is_float:
             return self.f.emit(self.type, f"fneg {self.type.name} {self.text}")
@@ -262,13 +266,20 @@ class Function:
     """A function whose instructions are being written, in the order in which they run."""
 
     def __init__(
-        self, module: Module, name: str, result: Type, arguments: Sequence[Type], inlined: bool
+        self,
+        module: Module,
+        name: str,
+        result: Type,
+        arguments: Sequence[Type],
+        inlined: bool,
+        internal: bool,
     ) -> None:
         self.module = module
         self.name = name
         self.result = result
         self.arguments = [Value(self, t, f"%a{i}") for i, t in enumerate(arguments)]
         self.inlined = inlined
+        self.internal = internal or inlined
         self._locals: list[str] = []
         self._lines: list[str] = []
         self._count = 0
@@ -276,7 +287,8 @@ class Function:
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{a.type.name} {a.text}" for a in self.arguments)
-        linkage, inlined = ("internal ", "alwaysinline ") if self.inlined else ("", "")
+        linkage = "internal " if self.internal else ""
+        inlined = "alwaysinline " if self.inlined else ""
         head = f"define {linkage}{self.result.name} @{self.name}({arguments}) {inlined}"
         body = "\n".join(["entry:", *self._locals, *self._lines])
         return f"{head}{self.module.attributes} {{\n{body}\n}}"
@@ -373,6 +385,36 @@ class Function:
         name = f"llvm.masked.scatter.{value.type.mangled}.v{value.type.lanes}p0"
         self.call(VOID, name, value, pointers, self.constant(I32, value.type.size), mask)
 
+    # Memory that several threads use: 64-bit numbers.
+
+    def load_shared(self, pointer: Value, index: int) -> Value:
+        """Load a number others may write, and see all they wrote before it."""
+        place = self.at(I64, pointer, index)
+        return self.emit(I64, f"load atomic i64, ptr {place.text} acquire, align 8")
+
+    def store_shared(self, value: Value, pointer: Value, index: int) -> None:
+        """Store a number others may read; who sees it sees all that was written before."""
+        place = self.at(I64, pointer, index)
+        self._lines.append(f"  store atomic i64 {value.text}, ptr {place.text} release, align 8")
+
+    def add_shared(self, number: int, pointer: Value, index: int) -> None:
+        """Add to a number others may read and add to."""
+        place = self.at(I64, pointer, index)
+        self.emit(I64, f"atomicrmw add ptr {place.text}, i64 {number} acq_rel, align 8")
+
+    def exchange(self, old: Value, new: Value, pointer: Value, index: int) -> Value:
+        """Replace `old` by `new`; tell whether `old` was still there."""
+        place = self.at(I64, pointer, index)
+        text = f"cmpxchg ptr {place.text}, i64 {old.text}, i64 {new.text} acq_rel acquire, align 8"
+        self._count += 1
+        pair = f"%v{self._count}"
+        self._lines.append(f"  {pair} = {text}")
+        return self.emit(I1, f"extractvalue {{ i64, i1 }} {pair}, 1")
+
+    def address_of(self, name: str) -> Value:
+        """Return where a function of this module begins."""
+        return Value(self, PTR, f"@{name}")
+
     def local(self, type: Type, count: int = 1) -> Value:
         """Reserve memory for `count` values on the stack, for the whole call."""
         place = Value(self, PTR, f"%local{len(self._locals)}")
@@ -436,9 +478,14 @@ class Function:
 
     @contextmanager
     def range(
-        self, stop: Value, start: Value | float = 0, step: Value | int = 1
+        self,
+        stop: Value,
+        start: Value | float = 0,
+        step: Value | int = 1,
+        going: Callable[[], Value] | None = None,
     ) -> Iterator[Value]:
-        """Run the block for i = start, start + step, ... while i < stop."""
+        """Run the block for i = start, start + step, ... while i < stop (and what `going` writes
+        is true, which is looked at before each round)."""
         start, step = stop.like(start), stop.like(step)
         before, head, body, after = self._block, *(self._label() for _ in range(3))
         self._lines.append(f"  br label %{head}")
@@ -448,6 +495,8 @@ class Function:
         more = i < stop
         self._lines.append(f"  br i1 {more.text}, label %{body}, label %{after}")
         self._start(body)
+        if going is not None:
+            self.stop_unless(going(), after)
         yield i
         following = self.emit(i.type, f"add nsw {i.type.name} {i.text}, {step.text}")
         self._lines.append(f"  br label %{head}")
@@ -473,10 +522,30 @@ class Function:
         with self.when(~condition):
             yield
 
-    def leave(self) -> None:
+    def stop_unless(self, condition: Value, after: str) -> None:
+        """Go to the label `after` if `condition` is false."""
+        on = self._label()
+        self._lines.append(f"  br i1 {condition.text}, label %{on}, label %{after}")
+        self._start(on)
+
+    @contextmanager
+    def forever(self) -> Iterator[str]:
+        """Run the block again and again; give the label to which `stop_unless` leaves it."""
+        body, after = self._label(), self._label()
+        self._lines.append(f"  br label %{body}")
+        self._start(body)
+        yield after
+        self._lines.append(f"  br label %{body}")
+        self._start(after)
+
+    def leave(self, value: Value | None = None) -> None:
         """Return from the function, as the last thing in a `when`."""
-        self._lines.append("  ret void")
-        self._start(self._label())  # what follows is never reached
+        self.give(value)
+        self.unreached()
+
+    def unreached(self) -> None:
+        """Begin a part that is never reached, behind the end of a function."""
+        self._start(self._label())
 
     def give(self, value: Value | None = None) -> None:
         """Return from the function."""
@@ -494,10 +563,16 @@ class Module:
         self._declared: dict[str, str] = {}
 
     def function(
-        self, name: str, result: Type, arguments: Sequence[Type], inlined: bool = False
+        self,
+        name: str,
+        result: Type,
+        arguments: Sequence[Type],
+        inlined: bool = False,
+        internal: bool = False,
     ) -> Function:
-        """Begin a function; one that is `inlined` wherever it is called is seen in here only."""
-        f = Function(self, name, result, arguments, inlined)
+        """Begin a function; one that is `internal`, or `inlined` wherever it is called, is seen in
+        here only."""
+        f = Function(self, name, result, arguments, inlined, internal)
         self._functions[name] = f
         return f
 
@@ -508,7 +583,7 @@ class Module:
     @property
     def exported(self) -> list[str]:
         """The names of the functions that are seen from outside."""
-        return [name for name, f in self._functions.items() if not f.inlined]
+        return [name for name, f in self._functions.items() if not f.internal]
 
     def declare(self, result: Type, name: str, arguments: Sequence[Type]) -> None:
         """Declare a function of LLVM's own."""

@@ -26,6 +26,7 @@ from autograd.execute.native.ir import (
     vector,
 )
 from autograd.execute.native.rules import TYPES
+from autograd.execute.native.share import share
 
 _ROWS = (4, 1)
 """Rows that a tile may have."""
@@ -40,8 +41,17 @@ _REUSED = 16
 """Rows of A from which on it pays to copy a part of B to where it lies together."""
 
 SMALL = 2**21
-"""Products with at most this many multiply-adds are computed here: beyond it a BLAS gains from its
-threads. Measured: docs/performance.md."""
+"""Products with at most this many multiply-adds are computed here, larger ones by the BLAS that is
+given. Measured: docs/performance.md."""
+
+_SHARED = 2**19
+"""Products with at least this many multiply-adds are computed by several threads."""
+
+_PART = 2**17
+"""Multiply-adds that a part of such a product has at least."""
+
+_PART_ROWS = 256
+"""Rows of A of one part: as many stay in the second cache while they are used."""
 
 _ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112  # from cblas.h
 
@@ -81,15 +91,14 @@ def packed_name(dtype: str) -> str:
 
 
 ARGUMENTS = (PTR, I64, I64) * 3 + (I64, I64, I64, I64, PTR, PTR)
-"""A, B and C, each with strides of rows and columns; m, n, k; whether to add; scratch; BLAS.
+"""A, B and C, each with strides of rows and columns; m, n, k; whether to add; BLAS; desk.
 
-C has columns side by side (its column stride is not read). The scratch is room for a copy of B, k *
-n elements, used if B's columns lie apart. The last is the address of cblas_?gemm, or null: then no
-product is too large to be computed here.
+C has columns side by side (its column stride is not read). BLAS is the address of cblas_?gemm, or
+null: then no product is too large to be computed here. The desk (share.py) may be null, too.
 """
 
-PACKED_ARGUMENTS = (PTR, I64, I64, PTR, PTR, I64, I64, I64, I64, I64)
-"""A with its strides; a packed B; C with the stride of its rows; m, n, k; whether to add."""
+PACKED_ARGUMENTS = (PTR, I64, I64, PTR, PTR, I64, I64, I64, I64, I64, PTR)
+"""A with its strides; a packed B; C with the stride of its rows; m, n, k; whether to add; desk."""
 
 PACK_ARGUMENTS = (PTR, I64, I64, I64, I64, PTR)
 """B with its strides, k, n, and room for `packed_size(k, n, ...)` elements."""
@@ -107,20 +116,15 @@ def write(module: Module, dtype: str, vector_bytes: int, blas: Blas | None) -> N
     small = _write_small(module, scalar, vector_bytes)
     f = module.function(name(dtype), VOID, ARGUMENTS)
     a, b, c = (Matrix(*f.arguments[i : i + 3]) for i in (0, 3, 6))
-    m, n, k, add, scratch, gemm = f.arguments[9:]
+    m, n, k, add, gemm, desk = f.arguments[9:]
     if blas is not None:
         integer = I64 if blas.integer_bytes == 8 else I32
         large = (m * n * k > SMALL) & ~gemm.is_null()
         with f.when(large & _fits_blas(a, m, k) & _fits_blas(b, k, n)):
             _call_blas(f, gemm, integer, scalar, (a, b, c), (m, n, k), add)
             f.leave()
-    place, row = f.variable(b.pointer), f.variable(b.row)
-    with f.unless(b.column.equals(1)):
-        with f.range(n) as j, f.range(k) as p:
-            f.store(f.load(scalar, b.at(scalar, p, j)), scratch, p * n + j)
-        place.value, row.value = scratch, n
-    side_by_side = (place.value, row.value, k.constant(0))
-    f.call(VOID, small, *f.arguments[:3], *side_by_side, c.pointer, c.row, m, n, k, add)
+    operands = [a.pointer, a.row, a.column, b.pointer, b.row, b.column, k.constant(0)]
+    _divide(f, small, [*operands, c.pointer, c.row, m, n, k, add], desk, scalar, vector_bytes)
     f.give()
 
 
@@ -133,9 +137,66 @@ def write_packed(module: Module, dtype: str, vector_bytes: int) -> None:
     _write_pack(module, dtype, vector_bytes)
     small = _write_small(module, scalar, vector_bytes)
     f = module.function(packed_name(dtype), VOID, PACKED_ARGUMENTS)
-    *a, b, c, c_row, m, n, k, add = f.arguments
-    f.call(VOID, small, *a, b, k.constant(0), k.constant(1), c, c_row, m, n, k, add)
+    *a, b, c, c_row, m, n, k, add, desk = f.arguments
+    zero, one = k.constant(0), k.constant(1)
+    operands = [*a, b, zero, one, one, c, c_row, m, n, k, add]
+    _divide(f, small, operands, desk, scalar, vector_bytes)
     f.give()
+
+
+# Products that several threads compute.
+
+
+def _divide(
+    f: Function, small: str, operands: Sequence[Value], desk: Value, scalar: Type, vector_bytes: int
+) -> None:
+    """Call `small`, or share it: as parts of some rows and some panels of columns each."""
+    m, n, k = operands[9:12]
+    with f.when(desk.is_null() | (m * n * k < _SHARED)):
+        f.call(VOID, small, *operands)
+        f.leave()
+    rows = _larger(m.constant(_PART_ROWS), (m // 1024) & -_ROWS[0])
+    panel = _widths(vector_bytes)[0] * (vector_bytes // scalar.size)
+    work = k * panel * _smaller(m, rows) + 1
+    width = _larger((k.constant(_PART) + work - 1) // work, (n // panel) // 16) * panel
+    across, down = (n + width - 1) // width, (m + rows - 1) // rows
+    numbers = [*operands, width, rows, across]
+    frame = f.local(I64, len(numbers))
+    for i, x in enumerate(numbers):
+        f.store(f.cast("ptrtoint", x, I64) if x.type is PTR else x, frame, i)
+    share(f, desk, _write_part(f.module, small, numbers, scalar), frame, across * down)
+
+
+def _write_part(module: Module, small: str, numbers: Sequence[Value], scalar: Type) -> str:
+    """Write what computes one part of a product."""
+    own = f"{small}.part"
+    if module.has(own):
+        return own
+    f = module.function(own, VOID, (PTR, I64))
+    frame, part = f.arguments
+    found = [
+        f.cast("inttoptr", y, PTR) if x.type is PTR else y
+        for x, y in [(x, f.load(I64, frame, i)) for i, x in enumerate(numbers)]
+    ]
+    pa, a_row, a_column, pb, b_row, b_column, packed, pc, c_row, m, n, k, add = found[:-3]
+    width, rows, across = found[-3:]
+    i, j = (part // across) * rows, (part % across) * width
+    a, b, c = Matrix(pa, a_row, a_column), Matrix(pb, b_row, b_column), Matrix(pc, c_row, k)
+    zero = k.constant(0)
+    of_b = packed.differs(0).where(j * k, j * b_column)
+    arguments = [a.at(scalar, i, zero), a_row, a_column, f.at(scalar, b.pointer, of_b)]
+    arguments += [b_row, b_column, packed, f.at(scalar, c.pointer, i * c_row + j), c_row]
+    f.call(VOID, small, *arguments, _smaller(m - i, rows), _smaller(n - j, width), k, add)
+    f.give()
+    return own
+
+
+def _smaller(a: Value, b: Value) -> Value:
+    return (a < b).where(a, b)
+
+
+def _larger(a: Value, b: Value) -> Value:
+    return (a < b).where(b, a)
 
 
 # Small products. B is used in panels, a few vectors of columns wide. A packed B is panel after
@@ -185,23 +246,23 @@ def _write_pack(module: Module, dtype: str, vector_bytes: int) -> None:
 
 
 def _write_small(module: Module, scalar: Type, vector_bytes: int) -> str:
-    """Write, once a module, the product by a B that is packed or has columns side by side.
+    """Write, once a module, the product of matrices by one thread; B may be packed.
 
-    Its arguments are A with its strides; B, the stride of its rows, and whether it is packed; C and
-    the stride of its rows; m, n, k; whether to add. Return its name.
+    Its arguments are A with its strides; B with its strides, and whether it is packed; C and the
+    stride of its rows; m, n, k; whether to add. Return its name.
     """
     own = f"small_product.{scalar.mangled}"
     if module.has(own):
         return own
-    f = module.function(own, VOID, (PTR, I64, I64, PTR, I64, I64, PTR, I64, I64, I64, I64, I64))
-    pa, a_row, a_column, pb, b_row, packed, pc, c_row, m, n, k, add = f.arguments
-    one = n.constant(1)
-    a, b, c = Matrix(pa, a_row, a_column), Matrix(pb, b_row, one), Matrix(pc, c_row, one)
+    f = module.function(own, VOID, (PTR, I64, I64, PTR, *(I64,) * 3, PTR, *(I64,) * 5))
+    pa, a_row, a_column, pb, b_row, b_column, packed, pc, c_row, m, n, k, add = f.arguments
+    a, b = Matrix(pa, a_row, a_column), Matrix(pb, b_row, b_column)
+    c = Matrix(pc, c_row, n.constant(1))
     lanes = vector_bytes // scalar.size
     type = vector(scalar, lanes)
     widths = _widths(vector_bytes)
     room = f.local(type, _DEPTH * max(widths))
-    copies = packed.equals(0) & (m >= _REUSED)
+    copies = packed.equals(0) & ((m >= _REUSED) | b_column.differs(1))
     for vectors, j, mask in _panels(n, lanes, widths):
         width = k.constant(vectors * lanes)
         depth = k.constant(_DEPTH)
