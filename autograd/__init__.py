@@ -44,7 +44,7 @@ from autograd.grad import (
     vjp,
 )
 from autograd.graph import Graph
-from autograd.node import Node, Parameter, constant, input, parameter, tensor
+from autograd.node import Node, constant, input, tensor
 from autograd.ops import linalg
 from autograd.ops.activation import (
     elu,
@@ -151,6 +151,7 @@ from autograd.ops.trigonometric import (
     tan,
     tanh,
 )
+from autograd.parameter import Parameter, parameter
 from autograd.scope import enable_grad, no_grad
 from autograd.spec import Spec
 from autograd.trace import trace

@@ -28,8 +28,9 @@ from autograd.execute.reference import SCREENED, Teller, Watcher, execute
 from autograd.execute.screen import ScreenError, finite
 from autograd.grad import Placed
 from autograd.graph import Graph
-from autograd.node import Node, Parameter
+from autograd.node import Node
 from autograd.ops.elementwise import Elementwise
+from autograd.parameter import Parameter
 from autograd.scope import State, checking, current_state
 from autograd.spec import Array, Spec, spec_of
 from autograd.trampoline import trampoline

@@ -21,7 +21,8 @@ import numpy as np
 from autograd.arrays import copied
 from autograd.describe import describe
 from autograd.errors import GradientError
-from autograd.node import OPS, RELEASED, Leaf, Node, Parameter, apply, items, make_leaf, tensor
+from autograd.node import OPS, RELEASED, Leaf, Node, apply, items, make_leaf, tensor
+from autograd.parameter import Parameter
 from autograd.scope import State, current_state, enable_grad, pulling
 from autograd.trampoline import Task, trampoline
 from autograd.tree import flatten, shown, unflatten

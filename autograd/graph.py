@@ -15,7 +15,8 @@ from autograd.arrays import apart, locked
 from autograd.backend import for_running
 from autograd.describe import describe, undrawn
 from autograd.errors import DTypeError, GraphError, ShapeError
-from autograd.node import Node, Parameter, apply, draw_input, parameter, tensor
+from autograd.node import Node, apply, draw_input, tensor
+from autograd.parameter import Parameter, parameter
 from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from autograd.trampoline import Task, trampoline

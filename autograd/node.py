@@ -411,34 +411,6 @@ class Leaf(Node):
         self._grad = grad
 
 
-class Parameter(Leaf):
-    """A leaf whose value may be replaced between runs: `p.value = p.value - lr * p.grad.value`."""
-
-    __slots__ = ("assigned",)
-    assigned: int
-    """The serial number at the moment its value was last replaced."""
-
-    @property
-    def value(self) -> Any:
-        """The value, read-only. Assign a new one to replace it; shape and dtype stay."""
-        return locked(self._value)
-
-    @value.setter
-    def value(self, value: Any) -> None:
-        array = copied(value._value if isinstance(value, Node) else value)
-        spec = spec_of(self._value)
-        if spec_of(array) != spec:
-            raise ShapeError(
-                f"parameter '{self.name}' is {spec}, but its new value is {spec_of(array)}; "
-                "a parameter keeps its shape and dtype"
-            )
-        self._value = array
-        self.assigned = _next_serial()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        return parameter(self.name or "parameter", self._value)
-
-
 # Leaves.
 
 
@@ -485,24 +457,6 @@ def constant(value: Any, dtype: npt.DTypeLike | None = None, name: str | None = 
     node = tensor(value, dtype)
     if name is not None:
         node.name = name
-    return node
-
-
-def parameter(name: str, value: Any, dtype: npt.DTypeLike | None = None) -> Parameter:
-    """Return a parameter: a named, trainable leaf. Integer and bool values are a DTypeError."""
-    try:
-        array = copied(value, dtype)
-    except LoopGradError as error:
-        put_in_front(error, f"parameter '{name}': ")
-        raise
-    if array.dtype.kind != "f":
-        raise DTypeError(
-            f"parameter '{name}' must be of a float dtype to be trained, but is "
-            f"{spec_of(array)}; pass dtype='float64', or use autograd.constant for plain data"
-        )
-    node: Parameter = make_leaf(Parameter, "parameter", array, None, True, name)
-    node.assigned = node.serial
-    node.line = user_line()
     return node
 
 

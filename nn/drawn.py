@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +48,8 @@ class Drawn:
     """How many parameters and parts of states there are."""
     loops: Recent = field(default_factory=lambda: Recent(MOST))
     """Loops over steps like this, and their bodies."""
+    residents: dict[str, Any] = field(default_factory=dict)
+    """Plans in whose memory single steps are taken (`nn.resident`), by backend."""
     chunk: int = 1
     """How many steps were run at a time."""
 

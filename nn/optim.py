@@ -50,11 +50,30 @@ class Optimizer:
                 f"{name} needs parameters, each of them once, but got {len(self.parameters)} with "
                 f"{len(set(self.parameters))} different ones; pass module.parameters()"
             )
-        self.state: list[State] = [self.init(parameter) for parameter in self.parameters]
-        """The state of each parameter, in their order: arrays."""
-        self.steps = 0
-        """How many updates there have been."""
+        self._state: list[State] = [self.init(parameter) for parameter in self.parameters]
+        self._steps = 0
+        self._lent: Any = None
+        """The training step in whose memory state and steps are (`nn.resident`), or None."""
         self._known_places: dict[tuple[int, ...], tuple[list[Any], list[str]]] = {}
+
+    @property
+    def state(self) -> list[State]:
+        """The state of each parameter, in their order: arrays."""
+        self.settle()
+        return self._state
+
+    @property
+    def steps(self) -> int:
+        """How many updates there have been."""
+        lent = self._lent
+        return self._steps if lent is None else lent.steps
+
+    def settle(self) -> None:
+        """Take back what is in a training step's memory."""
+        lent = self._lent
+        if lent is not None:
+            self._state, self._steps = lent.read(self._state)
+            self._lent = None
 
     def init(self, parameter: Any) -> State:
         """Return the state of a parameter before the first update: arrays of any shape."""
@@ -174,8 +193,10 @@ class Optimizer:
                 every[i] = tuple([_own(x) for x in state])
         targets, names = self._places(tuple(numbers))
         new: list[Any] = [_own(x) for x in values]
-        new += [_next_serial()] * len(new)
-        new += [every, self.steps + steps]
+        count = len(new)
+        new += [_next_serial()] * count
+        new += [None] * count
+        new += [every, self.steps + steps, None]
         deque(map(setattr, targets, names, new), maxlen=0)
 
     def _places(self, numbers: tuple[int, ...]) -> tuple[list[Any], list[str]]:
@@ -183,11 +204,12 @@ class Optimizer:
         known = self._known_places.get(numbers)
         if known is None:
             some = [self.parameters[i] for i in numbers]
-            names = ["_value"] * len(some) + ["assigned"] * len(some) + ["state", "steps"]
+            names = [name for name in ("_array", "_assigned", "_lent") for _ in some]
+            names += ["_state", "_steps", "_lent"]
             # the optimizer itself is left out, or it would be a cycle
-            known = self._known_places[numbers] = [*some, *some], names
+            known = self._known_places[numbers] = [*some, *some, *some], names
         targets, names = known
-        return [*targets, self, self], names
+        return [*targets, self, self, self], names
 
     def zero_grad(self) -> None:
         """Forget the gradients that `backward()` has accumulated."""

@@ -11,15 +11,17 @@ import numpy as np
 
 from autograd import Graph, Node
 from autograd.arrays import apart, copied, locked
+from autograd.backend import chosen
 from autograd.describe import describe, user_line
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import draw_input
 from autograd.recent import Recent
-from autograd.scope import drawing
+from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from nn.drawn import Drawn, draw_step
 from nn.many import Batches, Loops, Progress, computed, told
 from nn.optim import Optimizer
+from nn.resident import Resident
 
 MOST = 8
 """How many kinds of batch (shapes and dtypes) a training step keeps graphs for."""
@@ -87,18 +89,28 @@ class TrainingStep:
             given = (
                 arrays if names == drawn.batch else [_array(batch[name]) for name in drawn.batch]
             )
-            optimizer = self.optimizer
-            values = [
-                *drawn.kept_values(),
-                *drawn.changing(),
-                *self._numbers_now(),
-                np.array(optimizer.steps + 1.0),
-                *given,
-            ]
-            results = computed(drawn.graph, values, self.backend)
-            drawn.replace(results, 1)
-        outputs = zip(drawn.outputs, results[drawn.width :], strict=True)
-        return {name: locked(apart(x, arrays)) for name, x in outputs}
+            results = self._taken(drawn, given)
+        return dict(zip(drawn.outputs, map(locked, results), strict=True))
+
+    def _taken(self, drawn: Drawn, batch: Sequence[Array]) -> Sequence[Array]:
+        """Do one step, in the memory of its plan if it has one; return the outputs."""
+        optimizer = self.optimizer
+        backend = self.backend or chosen()
+        if backend != "reference" and current_state().check is None:
+            resident = drawn.residents.get(backend)
+            if resident is None:
+                resident = drawn.residents[backend] = Resident(drawn, backend)
+            return resident.run(optimizer, [*drawn.kept_values(), *self._numbers_now(), *batch])
+        values = [
+            *drawn.kept_values(),
+            *drawn.changing(),
+            *self._numbers_now(),
+            np.array(optimizer.steps + 1.0),
+            *batch,
+        ]
+        results = computed(drawn.graph, values, self.backend)
+        drawn.replace(results, 1)
+        return [apart(x, batch) for x in results[drawn.width :]]
 
     def _numbers_now(self) -> list[Array]:
         """Return the optimizer's numbers for the next step; made anew only where they changed."""

@@ -144,7 +144,10 @@ class Lowering:
                 wanted.setdefault(node, ref)
         level.lower(wanted)
         self.outputs: list[Place] = []
+        fed = set(feedback.values())
         for name, node in graph.outputs.items():
+            if name in fed:
+                continue
             self.outputs.append(self._kept(level, name, level.refs[node]))
         for name, ref in zip(feedback.values(), nexts, strict=True):
             level.copy(ref, level.refs[graph.outputs[name]], "the next value")

@@ -21,7 +21,8 @@ from autograd.execute.refs import Ref, packed
 from autograd.execute.source import FILE, defined, remark
 from autograd.execute.storage import aligned
 from autograd.graph import Graph
-from autograd.node import Node, Parameter
+from autograd.node import Node
+from autograd.parameter import Parameter
 from autograd.spec import Array, Spec
 
 LISTED = 2000

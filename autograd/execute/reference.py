@@ -13,7 +13,8 @@ from autograd.arrays import locked
 from autograd.backend import automatic, for_running
 from autograd.describe import describe
 from autograd.execute.screen import screened
-from autograd.node import Node, Parameter
+from autograd.node import Node
+from autograd.parameter import Parameter
 from autograd.room import refuse
 from autograd.scope import current_state
 from autograd.spec import Array

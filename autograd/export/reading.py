@@ -24,10 +24,10 @@ from autograd.node import (
     apply,
     constant,
     draw_input,
-    parameter,
     tensor,
 )
 from autograd.op import Op
+from autograd.parameter import parameter
 from autograd.scope import Scope, drawing
 from autograd.spec import Array, Spec
 
