@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autograd.backend import checked, chosen
 from autograd.errors import GraphError
@@ -59,6 +59,17 @@ class Plan:
         return f"<Plan of graph '{self.graph.name}' for {self.backend}: {self.reason}>"
 
 
+class Parts(NamedTuple):
+    """What a plan has beside its graph: kept with the graph, where a plan itself would be a cycle."""
+
+    backend: str
+    reason: str
+    source: str
+    execute: Callable[[Sequence[Any]], list[Array]]
+    fallbacks: Mapping[str, str]
+    resident: Mapping[str, Array]
+
+
 MOST_NATIVE = 2_000
 MOST_NUMPY = 20_000
 """Up to how many nodes `auto` chooses a native or NumPy plan: the time to build one grows."""
@@ -68,22 +79,26 @@ Feedback = Mapping[str, str]
 
 
 def compiled(graph: Graph, backend: str | None = None, feedback: Feedback | None = None) -> Plan:
-    """Return the plan of `graph` for a backend, by default the one chosen; made once.
+    """Return the plan of `graph` for a backend, by default the one chosen.
+
+    It is made once, and its memory is there once: threads that run it take turns.
 
     With `feedback`, each run ends with the next values in the place of those inputs, all of them at
     once; such a plan has a state of its own, so it is made anew each time.
     """
     asked = chosen() if backend is None else checked(backend)
     if feedback:
-        return _made(graph, asked, feedback)
+        return Plan(graph, *_made(graph, asked, feedback))
     key = ("plan", asked)
-    plan: Plan | None = graph._cache.get(key)
-    if plan is None:
-        plan = graph._cache[key] = _made(graph, asked, {})
-    return plan
+    parts: Parts | None = graph._cache.get(key)
+    if parts is None:
+        parts = _made(graph, asked, {})
+        if parts.backend != "reference":  # which is quickly made, and holds the graph
+            graph._cache[key] = parts
+    return Plan(graph, *parts)
 
 
-def _made(graph: Graph, asked: str, feedback: Feedback) -> Plan:
+def _made(graph: Graph, asked: str, feedback: Feedback) -> Parts:
     if asked != "auto":
         return MAKERS[asked](graph, "it was asked for", feedback)
     nodes = sum([1 for _ in islice(graph.walk(), MOST_NUMPY + 1)])
@@ -98,23 +113,23 @@ def _made(graph: Graph, asked: str, feedback: Feedback) -> Plan:
     return _native(graph, "nothing is faster", feedback)
 
 
-def _reference(graph: Graph, reason: str, feedback: Feedback) -> Plan:
+def _reference(graph: Graph, reason: str, feedback: Feedback) -> Parts:
     if feedback:
         raise GraphError(
             "the reference executor keeps no inputs; ask for a plan of another backend"
         )
-    return Plan(graph, "reference", reason, str(graph), lambda values: execute(graph, values))
+    return Parts("reference", reason, str(graph), partial(execute, graph), {}, {})
 
 
-def _numpy(graph: Graph, reason: str, feedback: Feedback) -> Plan:
+def _numpy(graph: Graph, reason: str, feedback: Feedback) -> Parts:
     from autograd.execute.numpy_plan import NumpyProgram
     from autograd.rewrite.pipeline import optimized
 
     program = NumpyProgram(optimized(graph)[0], feedback)
-    return _of(graph, "numpy", reason, program)
+    return _of("numpy", reason, program)
 
 
-def _native(graph: Graph, reason: str, feedback: Feedback) -> Plan:
+def _native(graph: Graph, reason: str, feedback: Feedback) -> Parts:
     missing = native_missing()
     if missing:
         raise GraphError(f"backend 'native' cannot be used: {missing}")
@@ -122,19 +137,12 @@ def _native(graph: Graph, reason: str, feedback: Feedback) -> Plan:
     from autograd.rewrite.pipeline import optimized
 
     program = NativeProgram(optimized(graph, machine=MACHINE)[0], feedback)
-    return _of(graph, "native", reason, program)
+    return _of("native", reason, program)
 
 
-def _of(graph: Graph, backend: str, reason: str, program: Any) -> Plan:
-    return Plan(
-        graph,
-        backend,
-        reason,
-        program.source,
-        program.execute,
-        program.fallbacks,
-        program.resident,
-    )
+def _of(backend: str, reason: str, program: Any) -> Parts:
+    fallbacks, resident = program.fallbacks, program.resident
+    return Parts(backend, reason, program.source, program.execute, fallbacks, resident)
 
 
 @cache
@@ -149,9 +157,9 @@ def native_missing() -> str:
     return ""
 
 
-MAKERS: dict[str, Callable[[Graph, str, Feedback], Plan]] = {
+MAKERS: dict[str, Callable[[Graph, str, Feedback], Parts]] = {
     "reference": _reference,
     "numpy": _numpy,
     "native": _native,
 }
-"""What makes the plans of each backend, from a graph, why it was chosen, and what is fed back."""
+"""What makes the parts of the plans of each backend, from a graph, why it was chosen, and what is fed back."""

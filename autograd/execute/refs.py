@@ -126,6 +126,8 @@ def view(node: Node, x: Ref) -> Ref | tuple[Ref, ...] | None:
 
 def _looked_at(node: Node, x: Array) -> Any:
     """Return `forward` of a view, also where that copies because a small copy is faster."""
+    if node.op.name == "flip" and not x.ndim:
+        return x
     if node.op.name == "broadcast_to":
         return np.broadcast_to(x, node.shape)
     if node.op.name == "unstack" and x.ndim == 1:

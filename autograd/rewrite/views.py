@@ -137,11 +137,10 @@ def _part(node: Node) -> Found:
         return None
     if _axis(whole, joined.ndim) != _axis(joined, joined.ndim):
         return None
-    part = joined.inputs[index]
     specs: Sequence[object] = [x.spec for x in joined.inputs]
     if specs != list(whole._spec or ()):
         return None
-    return part, f"{whole.op.name}({joined.op.name}(xs)) = xs"
+    return joined.inputs[index], f"{whole.op.name}({joined.op.name}(xs)) = xs"
 
 
 def _joined(node: Node) -> Found:

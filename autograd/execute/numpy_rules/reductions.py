@@ -143,7 +143,7 @@ def _sum_to(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None
     inner = [i for i, n in enumerate(shape) if n == 1 and spec.shape[i + extra] != 1]
     axes = (*range(extra), *[i + extra for i in inner])
     if inner and extra:  # both to drop and to keep: without the kept ones `y` is a view
-        y += f"[{', '.join(['0' if i in inner else ':' for i in range(len(shape))])}]"
+        y += f"[{', '.join(['0' if i in inner else ':' for i in range(len(shape))])}, ...]"
         write_fold(writer, np.add, x, y, axes, False)
     else:
         write_sum(writer, x, y, spec, axes, bool(inner))
