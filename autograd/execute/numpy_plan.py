@@ -356,6 +356,7 @@ class NumpyProgram:
         printer = self.printer_type(self.lowering)
         self.source = printer.print()
         self.fallbacks = printer.fallbacks
+        self.held = printer.blocks, printer.memory  # machine code knows them by address only
         self.parts = [part for _, part in printer.lines]
         self.function: Callable[[], list[Array]] = defined(self.source, "run", printer.namespace)
         buffers = self.lowering.buffers
