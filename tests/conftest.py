@@ -41,6 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     """Make a backend the default of this process, all its threads, and those it starts."""
     name = request.config.getoption("--backend")
+    if name is not None and request.node.get_closest_marker("reference_only"):
+        name = "reference"
     if name is not None:
         monkeypatch.setenv(VARIABLE, name)
         monkeypatch.setattr(sys.modules["autograd.backend"], "_default", name)

@@ -211,7 +211,7 @@ IN_PLACE = {
     "tanh": lambda h, x: ag.tanh(h),
     "mask": lambda h, x: ag.where(x > 0, x, h),
     "clip": lambda h, x: ag.clip(h, -1.0, 1.0),
-    "one row": lambda h, x: ag.set(h, 0, x[0]),
+    "one row": lambda h, x: ag.index_set(h, 0, x[0]),
 }
 APART = {
     "read again": lambda h, x: h * x + ag.flip(h, axis=0),

@@ -54,7 +54,7 @@ def run(graph: Graph, context: Context) -> Graph:
         if type(value) is not tuple:
             replacements[node] = constant = constant_of(value)
             if node in sized:
-                constant._pulled = node.origin or True
+                constant._pulled = True if node.origin is False else node.origin
             if node.op.name != "item":
                 context.moved(
                     graph, node, f"{node.op.name} -> constant", LAW, cost_of(node), Cost()
