@@ -9,7 +9,7 @@ states are the parameters and the optimizer's state, and each step has its batch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,20 @@ class Drawn:
     """Plans in whose memory single steps are taken (`nn.resident`), by backend."""
     chunk: int = 1
     """How many steps were run at a time."""
+
+    def __post_init__(self) -> None:
+        inputs = self.graph.inputs
+        self.specs = [(name, inputs[name].shape, inputs[name].dtype) for name in self.batch]
+
+    def fits(self, batch: Mapping[str, Any]) -> bool:
+        """Whether `batch` is one of arrays of the right specs."""
+        if len(batch) != len(self.specs):
+            return False
+        for name, shape, dtype in self.specs:
+            x = batch.get(name)
+            if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
+                return False
+        return True
 
     def kept_values(self) -> list[Array]:
         """Return what a step reads and does not change."""

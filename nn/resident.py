@@ -7,6 +7,7 @@ step happens wholly or not at all. What is in there is copied when somebody asks
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from autograd import Graph, Parameter
 from autograd.execute.plan import compiled
@@ -28,6 +29,7 @@ class Resident(Lender):
         changing = list(graph.inputs)[len(drawn.kept) :][: drawn.width]
         feedback = {name: name for name in changing} | {counter: following}
         self.plan = compiled(graph, backend, feedback)
+        self.call: Any = self.plan.call
         memory = [self.plan.resident[name] for name in changing]
         count = len(drawn.trained)
         self.trained = drawn.trained
@@ -39,6 +41,13 @@ class Resident(Lender):
             self.states.append(tuple(rest[:parts]))
             rest = rest[parts:]
         self.counter = self.plan.resident[counter]
+        # What comes in: [parameters not trained | numbers | batch].
+        batch = len(drawn.batch)
+        given = self.plan.inputs
+        self.seldom = given[: len(given) - batch]
+        """Inputs that are the same arrays from step to step, as a rule."""
+        self.known: list[Any] = [None] * len(self.seldom)
+        self.batch = given[len(given) - batch :]
 
     @property
     def steps(self) -> int:
@@ -53,12 +62,23 @@ class Resident(Lender):
                 found[i] = tuple([x.copy() for x in state])
             return found, self.steps
 
-    def run(self, optimizer: Optimizer, values: Sequence[Array]) -> list[Array]:
-        """Do one step, given what is not in here; return the outputs."""
+    def run(
+        self, optimizer: Optimizer, seldom: Sequence[Array], batch: Sequence[Array]
+    ) -> list[Array]:
+        """Do one step, given parameters not trained and numbers, and a batch; return the outputs.
+
+        The former are arrays that nobody writes to.
+        """
         with self.lock:
             self._take(optimizer)
+            known = self.known
+            for i, value in enumerate(seldom):
+                if value is not known[i]:
+                    self.seldom[i][...] = known[i] = value
+            for place, value in zip(self.batch, batch, strict=True):
+                place[...] = value
             try:
-                results = self.plan.execute(values)
+                results: list[Array] = self.call()
             except Exception:  # nothing has changed
                 raise
             except BaseException:  # the step may have been taken

@@ -68,8 +68,8 @@ class TrainingStep:
         self.backend = backend
         self.memory = memory
         self._drawn = Recent(MOST)
-        self._latest: tuple[Any, Any] = None, None
-        """The kind of the last batch, and what was drawn for it."""
+        self._latest: Drawn | None = None
+        """What was drawn for the last batch."""
         self._numbers: tuple[list[Any], list[Array]] = [], []
         self._lock = RLock()
 
@@ -79,18 +79,14 @@ class TrainingStep:
 
     def run(self, **batch: Any) -> dict[str, Array]:
         """Do one step on a batch; return the outputs, as they were before the update, by name."""
-        names, arrays = tuple(batch), [_array(x) for x in batch.values()]
-        key = (names, *[(x.shape, x.dtype) for x in arrays])
         with self._lock:
-            if key != self._latest[0]:
-                specs = {name: spec_of(x) for name, x in zip(names, arrays, strict=True)}
-                self._latest = key, self._drawn_for(specs)
-            drawn = self._latest[1]
-            given = (
-                arrays if names == drawn.batch else [_array(batch[name]) for name in drawn.batch]
-            )
-            results = self._taken(drawn, given)
-        return dict(zip(drawn.outputs, map(locked, results), strict=True))
+            drawn = self._latest
+            if drawn is None or not drawn.fits(batch):
+                batch = {name: _array(x) for name, x in batch.items()}
+                drawn = self._drawn_for({name: spec_of(x) for name, x in batch.items()})
+                self._latest = drawn
+            results = self._taken(drawn, [batch[name] for name in drawn.batch])
+        return dict(zip(drawn.outputs, results, strict=True))
 
     def _taken(self, drawn: Drawn, batch: Sequence[Array]) -> Sequence[Array]:
         """Do one step, in the memory of its plan if it has one; return the outputs."""
@@ -100,7 +96,10 @@ class TrainingStep:
             resident = drawn.residents.get(backend)
             if resident is None:
                 resident = drawn.residents[backend] = Resident(drawn, backend)
-            return resident.run(optimizer, [*drawn.kept_values(), *self._numbers_now(), *batch])
+            results = resident.run(optimizer, [*drawn.kept_values(), *self._numbers_now()], batch)
+            for x in results:
+                x.flags.writeable = False
+            return results
         values = [
             *drawn.kept_values(),
             *drawn.changing(),
@@ -110,7 +109,7 @@ class TrainingStep:
         ]
         results = computed(drawn.graph, values, self.backend)
         drawn.replace(results, 1)
-        return [apart(x, batch) for x in results[drawn.width :]]
+        return [locked(apart(x, batch)) for x in results[drawn.width :]]
 
     def _numbers_now(self) -> list[Array]:
         """Return the optimizer's numbers for the next step; made anew only where they changed."""

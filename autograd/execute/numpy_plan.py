@@ -382,20 +382,24 @@ class NumpyProgram:
         with self.lock:
             for memory, value in zip(self.inputs, values, strict=True):
                 memory[...] = value
-            for i, (memory, parameter) in enumerate(self.parameters):
-                value = parameter._value
-                if value is not self.known[i]:
-                    memory.reshape(value.shape)[...] = value
-                    self.known[i] = value
-            try:
-                results = self.function()
-            except Exception as error:
-                self._say_where(error)
-                raise
-            return [
-                value.copy() if fixed else np.asarray(value)
-                for value, fixed in zip(results, self.fixed, strict=True)
-            ]
+            return self.call()
+
+    def call(self) -> list[Array]:
+        """Return the values of the outputs for what is in `inputs`; one thread at a time."""
+        for i, (memory, parameter) in enumerate(self.parameters):
+            value = parameter._value
+            if value is not self.known[i]:
+                memory.reshape(value.shape)[...] = value
+                self.known[i] = value
+        try:
+            results = self.function()
+        except Exception as error:
+            self._say_where(error)
+            raise
+        return [
+            value.copy() if fixed else np.asarray(value)
+            for value, fixed in zip(results, self.fixed, strict=True)
+        ]
 
     def _say_where(self, error: Exception) -> None:
         """Add to `error` which node the line computes in which it arose."""

@@ -29,6 +29,8 @@ class Plan:
         execute: Callable[[Sequence[Any]], list[Array]],
         fallbacks: Mapping[str, str] | None = None,
         resident: Mapping[str, Array] | None = None,
+        inputs: Sequence[Array] = (),
+        call: Callable[[], list[Array]] | None = None,
     ) -> None:
         self.graph = graph
         self.backend = backend
@@ -47,6 +49,10 @@ class Plan:
         """Paths of nodes that another backend runs for this one, and why."""
         self.resident = dict(resident or {})
         """The memory of inputs that are fed back: what a run makes of them is in here after it."""
+        self.inputs = list(inputs)
+        """The memory of the other inputs, in order, for who fills it and then uses `call`."""
+        self.call = call
+        """Runs on what is in memory, and returns the outputs. One thread at a time."""
 
     def run(self, **inputs: Any) -> dict[str, Array]:
         """Return the values of the outputs, read-only, by name: what `graph.run(...)` returns."""
@@ -60,7 +66,7 @@ class Plan:
 
 
 class Parts(NamedTuple):
-    """What a plan has beside its graph: kept with the graph, where a plan itself would be a cycle."""
+    """What a plan has beside its graph; kept with the graph, where a plan would be a cycle."""
 
     backend: str
     reason: str
@@ -68,6 +74,8 @@ class Parts(NamedTuple):
     execute: Callable[[Sequence[Any]], list[Array]]
     fallbacks: Mapping[str, str]
     resident: Mapping[str, Array]
+    inputs: Sequence[Array] = ()
+    call: Callable[[], list[Array]] | None = None
 
 
 MOST_NATIVE = 2_000
@@ -141,8 +149,16 @@ def _native(graph: Graph, reason: str, feedback: Feedback) -> Parts:
 
 
 def _of(backend: str, reason: str, program: Any) -> Parts:
-    fallbacks, resident = program.fallbacks, program.resident
-    return Parts(backend, reason, program.source, program.execute, fallbacks, resident)
+    return Parts(
+        backend,
+        reason,
+        program.source,
+        program.execute,
+        program.fallbacks,
+        program.resident,
+        program.inputs,
+        program.call,
+    )
 
 
 @cache
@@ -162,4 +178,4 @@ MAKERS: dict[str, Callable[[Graph, str, Feedback], Parts]] = {
     "numpy": _numpy,
     "native": _native,
 }
-"""What makes the parts of the plans of each backend, from a graph, why it was chosen, and what is fed back."""
+"""What makes the plans of each backend, from a graph, why it was chosen, and what is fed back."""
