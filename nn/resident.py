@@ -47,6 +47,7 @@ class Resident(Lender):
         self.seldom = given[: len(given) - batch]
         """Inputs that are the same arrays from step to step, as a rule."""
         self.known: list[Any] = [None] * len(self.seldom)
+        self.latest: Sequence[Array] | None = None
         self.batch = given[len(given) - batch :]
 
     @property
@@ -71,10 +72,8 @@ class Resident(Lender):
         """
         with self.lock:
             self._take(optimizer)
-            known = self.known
-            for i, value in enumerate(seldom):
-                if value is not known[i]:
-                    self.seldom[i][...] = known[i] = value
+            if seldom is not self.latest:
+                self._take_seldom(seldom)
             for place, value in zip(self.batch, batch, strict=True):
                 place[...] = value
             try:
@@ -86,6 +85,12 @@ class Resident(Lender):
                 raise
             self.serial = _next_serial()
             return results
+
+    def _take_seldom(self, values: Sequence[Array]) -> None:
+        for i, (place, value) in enumerate(zip(self.seldom, values, strict=True)):
+            if value is not self.known[i]:
+                place[...] = self.known[i] = value
+        self.latest = values
 
     def _take(self, optimizer: Optimizer) -> None:
         """Move values in that are not in here."""

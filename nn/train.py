@@ -96,9 +96,12 @@ class TrainingStep:
             resident = drawn.residents.get(backend)
             if resident is None:
                 resident = drawn.residents[backend] = Resident(drawn, backend)
-            results = resident.run(optimizer, [*drawn.kept_values(), *self._numbers_now()], batch)
+            seldom = self._numbers_now()
+            if drawn.kept:
+                seldom = [*drawn.kept_values(), *seldom]
+            results = resident.run(optimizer, seldom, batch)
             for x in results:
-                x.flags.writeable = False
+                x.setflags(write=False)
             return results
         values = [
             *drawn.kept_values(),

@@ -187,7 +187,15 @@ class Printer:
     def print(self) -> str:
         """Return the source: a function `run()` over the arrays in `namespace`."""
         self._print_all(self.lowering.code)
-        outputs = ", ".join([f"{self.name(place)}" for place in self.lowering.outputs])
+        asarray = self.constant(np.asarray, "asarray")
+        outputs = ", ".join(
+            [
+                f"{asarray}({self.name(place)})"
+                if isinstance(place, Var)
+                else f"{self.name(place)}.copy()"
+                for place in self.lowering.outputs
+            ]
+        )
         self.line(f"return [{outputs}]")
         return "\n".join(["def run():", *[text for text, _ in self.lines], ""])
 
@@ -374,7 +382,6 @@ class NumpyProgram:
             if isinstance(b.node, Parameter) and b.kind == "parameter"
         ]
         self.known: list[Any] = [None] * len(self.parameters)
-        self.fixed = [isinstance(place, Ref) for place in self.lowering.outputs]
         self.lock = Lock()
 
     def execute(self, values: Sequence[Any]) -> list[Array]:
@@ -392,14 +399,10 @@ class NumpyProgram:
                 memory.reshape(value.shape)[...] = value
                 self.known[i] = value
         try:
-            results = self.function()
+            return self.function()
         except Exception as error:
             self._say_where(error)
             raise
-        return [
-            value.copy() if fixed else np.asarray(value)
-            for value, fixed in zip(results, self.fixed, strict=True)
-        ]
 
     def _say_where(self, error: Exception) -> None:
         """Add to `error` which node the line computes in which it arose."""
