@@ -10,7 +10,7 @@ import numpy as np
 
 from autograd.arrays import locked
 from autograd.errors import GradientError, GraphError
-from autograd.node import Node, tensor
+from autograd.node import OPS, Node, tensor
 from autograd.op import Op
 from autograd.ops.shape import stack, unstack
 from autograd.spec import Array, Spec, spec_of
@@ -43,7 +43,10 @@ class CustomFunction(Op):
     portable: ClassVar[bool] = False
 
     def __init__(self, fn: Callable[..., Any]) -> None:
-        super().__init__(getattr(fn, "__name__", type(fn).__name__).strip("<>"))
+        name = getattr(fn, "__name__", type(fn).__name__).strip("<>")
+        if name in OPS:  # passes and plans know the library's ops by their names
+            name += "_"
+        super().__init__(name)
         update_wrapper(self, fn)
         self._fn = fn
         self._rule: Callable[..., Any] | None = None

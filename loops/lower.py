@@ -16,7 +16,7 @@ from autograd.graph import Graph
 from autograd.node import Node, constant
 from autograd.spec import Spec
 from loops.form import Ports, lags_of, most_steps, ports_of
-from loops.running import checked_count, still_going
+from loops.running import check_stacks, checked_count, still_going
 
 
 def lower_loop(level: Level, node: Node) -> tuple[Ref, ...] | str:
@@ -31,6 +31,7 @@ def lower_loop(level: Level, node: Node) -> tuple[Ref, ...] | str:
     body: Graph = attrs["body"]
     if not all([known(x) for x in body.nodes]):
         return "the number of steps of a loop in it is known only when that has run"
+    check_stacks([level.refs[x] for x in node.inputs], attrs, level.path(node))
     return LoopLayout(level, node).lower()
 
 

@@ -21,7 +21,7 @@ from loops.rows import body_for, differing_axis
 
 def run_loop(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str) -> Task:
     """Return a task that computes the outputs of a loop for `values` of its inputs."""
-    _check_room(values, attrs, path)
+    check_stacks(values, attrs, path)
     if attrs.get("rows"):
         return _ragged(values, attrs, watch, path)
     if attrs.get("until") or attrs.get("counted") or attrs.get("lags"):
@@ -29,7 +29,7 @@ def run_loop(values: Sequence[Any], attrs: dict[str, Any], watch: Any, path: str
     return _plain(values, attrs, watch, path)
 
 
-def _check_room(values: Sequence[Any], attrs: dict[str, Any], path: str) -> None:
+def check_stacks(values: Sequence[Any], attrs: dict[str, Any], path: str) -> None:
     """Refuse to run a loop whose stacked outputs take more memory than there is."""
     body: Graph = attrs["body"]
     sequences = ports_of(attrs).split(values)[2]

@@ -289,3 +289,19 @@ class TestErrors:
             with pytest.raises(ag.LoopGradError, match=f"'{f.name}'"):
                 graph.save(tmp_path / "graph.json")
             assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["reference", "numpy"])
+def test_a_function_named_like_an_op_of_the_library_is_the_users(backend):
+    @ag.custom_vjp
+    def identity(x):
+        return 3.0 * x
+
+    @identity.defvjp
+    def _(g, y, x):
+        return g * 3.0
+
+    graph = ag.trace(lambda x: identity(x) + 1.0, ()).grad()
+    assert "identity_(" in str(graph)
+    found = graph.compile(backend=backend).run(x=2.0)
+    assert (float(found["output"]), float(found["grad_x"])) == (7.0, 3.0)

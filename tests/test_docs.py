@@ -60,6 +60,7 @@ def marked_commands(text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.reference_only("pages compare bits of different graphs")
 def test_python_of_the_page_runs(page: Path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_blocks(page.read_text(encoding="utf-8"), str(page))

@@ -233,6 +233,7 @@ class TestSizesComeAndGo:
         assert [len(x) for x in sizes] == [MOST]
 
 
+@pytest.mark.reference_only("bits of different graphs")
 def test_a_loop_in_a_branch_goes_by_each_budget_anew():
     """The gradient of a branch was kept without its budget: the first one asked for held."""
 

@@ -438,6 +438,7 @@ MODELS = {
 }
 
 
+@pytest.mark.reference_only("its memory is foretold")
 class TestBudget:
     @pytest.mark.parametrize("share", [1.5, 0.6, 0.3, 0.1, 0.0])
     @pytest.mark.parametrize("model", MODELS)

@@ -52,6 +52,7 @@ def graphs_of(form, order):
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.reference_only("it is what is compared with")
 def test_places_and_loops_change_no_bit(form, order, monkeypatch):
     monkeypatch.setattr(numpy_plan, "rule_for", lambda node: None)
     graph = graphs_of(form, order)
@@ -62,6 +63,7 @@ def test_places_and_loops_change_no_bit(form, order, monkeypatch):
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("order", [0, 1, 2])
 @pytest.mark.parametrize("backend", ["numpy", "native"])
+@pytest.mark.reference_only("it is what is compared with")
 def test_every_loop_form_agrees_with_the_reference(form, order, backend):
     if backend == "native":
         pytest.importorskip("llvmlite")

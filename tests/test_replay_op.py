@@ -225,6 +225,7 @@ def test_ops_take_no_more_for_a_while_than_predictions_say():
     assert set(OTHERS) <= set(known)
 
 
+@pytest.mark.reference_only("its memory is foretold")
 def test_views_keep_what_they_look_at():
     """A small part of a large value, read late: the large one is held as long."""
 

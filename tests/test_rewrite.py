@@ -214,6 +214,7 @@ FAULTS: dict[str, tuple[str, Any, str, Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.reference_only("plans run the pass, too")
 def test_a_wrong_pass_is_noticed(fault: str, monkeypatch: pytest.MonkeyPatch):
     name, module, attribute, wrong = FAULTS[fault]
     monkeypatch.setattr(module, attribute, wrong)
@@ -631,3 +632,18 @@ def test_a_chain_of_many_thousand_nodes_is_rewritten():
     for name in OWN:
         assert len(after(graph, name).nodes) == len(graph.nodes)
     assert len(native(graph, "fuse").nodes) == 3
+
+
+class TestUniform:
+    def test_an_array_of_one_value_is_the_value(self):
+        x = ag.input("x", (3, 4))
+        graph = ag.Graph(x, {"y": ag.multiply(x, np.full((3, 4), 0.25)) + np.full((1, 4), -0.0)})
+        fast = after(graph, "uniform")
+        assert [n.shape for n in fast.nodes if n.op.name == "constant"] == [(), ()]
+        same_results(graph, fast, exact=True)
+
+    @pytest.mark.parametrize("other", [np.eye(2), np.array([[0.0, -0.0]]), np.ones((3, 2, 2))])
+    def test_other_arrays_and_those_that_give_the_shape_stay(self, other):
+        x = ag.input("x", (2, 2))
+        graph = ag.Graph(x, {"y": x * other})
+        assert str(after(graph, "uniform")) == str(neutral(graph))

@@ -428,6 +428,7 @@ class TestMergeStates:
         assert values["a"].tolist() == values["b"].tolist() == [1.0, 1.0]
 
 
+@pytest.mark.reference_only("plans run the passes, too")
 class TestFaultsAreNoticed:
     def noticed(self, graph, *names):
         with pytest.raises((AssertionError, ag.LoopGradError)):

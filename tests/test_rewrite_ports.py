@@ -289,6 +289,7 @@ class TestHistory:
         assert rewritten(both, *MERGING, "history").find(op="delays") == []
 
 
+@pytest.mark.reference_only("plans run the passes, too")
 class TestFaultsAreNoticed:
     def noticed(self, graph, *names):
         with pytest.raises((AssertionError, ag.LoopGradError)):

@@ -570,6 +570,7 @@ class TestResiduals:
         rewritten(graph, "residuals", machine=NATIVE)
 
 
+@pytest.mark.reference_only("plans run the passes, too")
 class TestFaults:
     """The law of the passes notices what could be wrong with them."""
 

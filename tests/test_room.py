@@ -7,6 +7,7 @@ import pytest
 
 import autograd as ag
 from autograd import room
+from autograd.backend import for_running
 from loops import LoopNode, scan
 
 LIMITED = """
@@ -98,7 +99,8 @@ def test_loops_in_loops_are_named_by_their_path(little):
         return h, stacking(20_000, h * np.ones(1000)).sum()
 
     graph = ag.trace(lambda h: scan(step, h, length=2, name="outer")[1], ())
-    with pytest.raises(ag.TooLargeError, match=r"loop 'outer\[0\]\.wide'"):
+    path = r"outer\[0\]\.wide" if for_running() is None else r"outer\.wide"  # plans: any step
+    with pytest.raises(ag.TooLargeError, match=f"loop '{path}'"):
         graph.run(h=1.0)
 
 
