@@ -37,6 +37,9 @@ _IN_FLIGHT = 8
 _DEPTH = 128
 """Rows of B that are used at a time: as many, four vectors wide, stay in the nearest cache."""
 
+_TILE = _DEPTH + 4
+"""Numbers of a row in a copy of A: not a power of two, for which caches have few places."""
+
 _REUSED = 16
 """Rows of A from which on it pays to copy a part of B to where it lies together."""
 
@@ -52,6 +55,9 @@ _PART = 2**17
 
 _PART_ROWS = 256
 """Rows of A of one part: as many stay in the second cache while they are used."""
+
+_PART_PANELS = 4
+"""Panels of a part, if there are enough parts: what is copied of A is used for all of them."""
 
 _ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112  # from cblas.h
 
@@ -152,14 +158,16 @@ def _divide(
 ) -> None:
     """Call `small`, or share it: as parts of some rows and some panels of columns each."""
     m, n, k = operands[9:12]
-    with f.when(desk.is_null() | (m * n * k < _SHARED)):
+    with f.when(m * n * k < _SHARED):
         f.call(VOID, small, *operands)
         f.leave()
-    rows = _larger(m.constant(_PART_ROWS), (m // 1024) & -_ROWS[0])
+    rows = _larger(m.constant(_PART_ROWS), (m // 4096) & -_ROWS[0])
     panel = _widths(vector_bytes)[0] * (vector_bytes // scalar.size)
+    panels, down = n // panel, (m + rows - 1) // rows
     work = k * panel * _smaller(m, rows) + 1
-    width = _larger((k.constant(_PART) + work - 1) // work, (n // panel) // 16) * panel
-    across, down = (n + width - 1) // width, (m + rows - 1) // rows
+    several = _smaller(k.constant(_PART_PANELS), panels * down // 8)
+    width = _larger(several, _larger((k.constant(_PART) + work - 1) // work, panels // 8)) * panel
+    across = (n + width - 1) // width
     numbers = [*operands, width, rows, across]
     frame = f.local(I64, len(numbers))
     for i, x in enumerate(numbers):
@@ -263,30 +271,69 @@ def _write_small(module: Module, scalar: Type, vector_bytes: int) -> str:
     widths = _widths(vector_bytes)
     room = f.local(type, _DEPTH * max(widths))
     copies = packed.equals(0) & ((m >= _REUSED) | b_column.differs(1))
-    for vectors, j, mask in _panels(n, lanes, widths):
-        width = k.constant(vectors * lanes)
-        depth = k.constant(_DEPTH)
-        with f.range((k > 0).where(k, 1), step=_DEPTH) as p:  # once for k = 0, which gives zeros
-            rest = k - p
-            rows = (rest < depth).where(rest, depth)
+    turned = a_row.equals(1) & (m >= _REUSED) & (m <= _PART_ROWS) & (n > widths[0] * lanes)
+    tiles = f.local(scalar, _PART_ROWS * _TILE)
+    with f.range((k > 0).where(k, 1), step=_DEPTH) as p:  # once for k = 0, which gives zeros
+        depth = _smaller(k - p, k.constant(_DEPTH))
+        part_of_a = a.part(scalar, m.constant(0), p)
+        with f.when(turned):
+            _copy_turned(f, scalar, part_of_a, m, depth, tiles)
+        left = _Left(part_of_a, turned, tiles)
+        for vectors, j, mask in _panels(n, lanes, widths):
+            width = k.constant(vectors * lanes)
             at, step = f.variable(b.at(scalar, p, j)), f.variable(b.row)
             with f.when(packed.differs(0)):
                 at.value, step.value = f.at(scalar, b.pointer, j * k + p * width), width
             with f.when(copies):
-                _copy(f, type, vectors, b.part(scalar, p, j), rows, n - j, room, mask)
+                _copy(f, type, vectors, b.part(scalar, p, j), depth, n - j, room, mask)
                 at.value, step.value = room, width
             panel = Matrix(at.value, step.value, k.constant(1))
-            operands = (a.part(scalar, m.constant(0), p), panel, c.part(scalar, m.constant(0), j))
-            _rows(f, type, vectors, operands, (m, rows), add | p, mask)
+            result = c.part(scalar, m.constant(0), j)
+            _rows(f, type, vectors, (left, panel, result), (m, depth), add | p, mask)
     f.give()
     return own
+
+
+def _copy_turned(f: Function, scalar: Type, a: Matrix, m: Value, k: Value, tiles: Value) -> None:
+    """Copy a part of A whose rows lie apart, tile after tile: so that tiles are read in a row.
+
+    Each tile is k columns of as many numbers as it has rows.
+    """
+    whole = m & -_ROWS[0]
+    several = vector(scalar, _ROWS[0])
+    with f.range(k) as p:
+        with f.range(whole, step=_ROWS[0]) as i:
+            column = f.load(several, a.at(scalar, i, p))
+            f.store(column, f.at(scalar, tiles, i * _TILE + p * _ROWS[0]))
+        with f.range(m, start=whole) as i:
+            f.store(f.load(scalar, a.at(scalar, i, p)), f.at(scalar, tiles, i * _TILE + p))
+
+
+@dataclass(frozen=True)
+class _Left:
+    """A left factor that may have been copied tile by tile."""
+
+    matrix: Matrix
+    turned: Value
+    tiles: Value
+
+    def tile(self, scalar: Type, i: Value, rows: int) -> Matrix:
+        """Return the tile of some rows from row `i` on."""
+        a, turned = self.matrix, self.turned
+        copied = i.f.at(scalar, self.tiles, i * _TILE)
+        place = turned.where(copied, a.at(scalar, i, i.constant(0)))
+        return Matrix(
+            place,
+            turned.where(i.constant(1), a.row),
+            turned.where(i.constant(rows), a.column),
+        )
 
 
 def _rows(
     f: Function,
     type: Type,
     vectors: int,
-    matrices: tuple[Matrix, Matrix, Matrix],
+    matrices: tuple[_Left, Matrix, Matrix],
     sizes: tuple[Value, Value],
     add: Value,
     mask: Value | None,
@@ -298,7 +345,8 @@ def _rows(
     for rows in _ROWS:
         end = m & -rows
         with f.range(end, start=done, step=rows) as i:
-            parts = (a.part(type.element, i, zero), b, _Rows(c.part(type.element, i, zero), mask))
+            left = a.tile(type.element, i, rows)
+            parts = (left, b, _Rows(c.part(type.element, i, zero), mask))
             _tile(f, type, rows, vectors, parts, k, add)
         done = end
 

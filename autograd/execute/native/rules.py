@@ -132,7 +132,7 @@ RULES: dict[str, Rule] = {
     "power": Rule(_power),
     "identity": Rule(lambda x: x, integers=True),
     "stop_gradient": Rule(lambda x: x, integers=True),
-    "astype": Rule(lambda x: x, integers=True),
+    "astype": Rule(lambda x, **_: x, integers=True),
     "equal": Rule(lambda a, b: a.equals(b), Kind.COMMON),
     "not_equal": Rule(lambda a, b: a.differs(b), Kind.COMMON),
     "less": Rule(lambda a, b: a < b, Kind.COMMON),
