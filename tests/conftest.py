@@ -1,8 +1,10 @@
 """What all tests share: the checkout, fresh Python processes, and hypothesis' profiles."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,14 @@ hypothesis.settings.register_profile("exploring", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled code in a folder of this run, which its workers (pytest-xdist) share."""
+    if "LOOPGRAD_CACHE" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="loopgrad-tests-")
+        os.environ["LOOPGRAD_CACHE"] = folder  # workers inherit it
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

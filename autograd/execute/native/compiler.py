@@ -90,6 +90,11 @@ def _linker() -> Any:
 _units = count()  # the linker wants a new name for each unit
 
 
+@cache  # each is a type, and types are cycles
+def _signature(python: bool, result: Any, arguments: tuple[Any, ...]) -> Any:
+    return (ctypes.PYFUNCTYPE if python else ctypes.CFUNCTYPE)(result, *arguments)
+
+
 class Compiled:
     """Machine code in memory, for as long as this object lives."""
 
@@ -111,23 +116,26 @@ class Compiled:
 
         Calls release the GIL; if it calls `python` itself, that is left to it.
         """
-        kind = ctypes.PYFUNCTYPE if python else ctypes.CFUNCTYPE
-        call: Any = kind(result, *arguments)(self.address(name))
+        call: Any = _signature(python, result, arguments)(self.address(name))
         call.owner = self  # the code lives as long as the function
         return call  # type: ignore[no-any-return]
 
 
 def compiled(module: Module, kept: Cache | None = None) -> Compiled:
-    """Return the machine code of a module, from disk (`kept`, or `disk()`) if it is there."""
+    """Return the machine code of a module, from disk (`kept`, or `disk()`) if it is there.
+
+    The module is used up.
+    """
     kept = kept or disk()
-    text = str(module)
+    names = module.exported
+    text = module.finished()
     key = hashlib.sha256(f"{machine().key}\n{text}".encode()).hexdigest()
     code = kept.read(key)
     if code is not None:
-        return Compiled(code, module.exported, from_disk=True)
+        return Compiled(code, names, from_disk=True)
     code = machine_code(text)
     kept.write(key, code)
-    return Compiled(code, module.exported, from_disk=False)
+    return Compiled(code, names, from_disk=False)
 
 
 def machine_code(text: str) -> bytes:

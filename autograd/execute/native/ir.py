@@ -591,6 +591,14 @@ class Module:
             listed = ", ".join(t.name for t in arguments)
             self._declared[name] = f"declare {result.name} @{name}({listed})"
 
+    def finished(self) -> str:
+        """Return the text, and forget the functions: they and their values refer to each other."""
+        text = str(self)
+        for f in self._functions.values():
+            f.arguments = []
+        self._functions = {}
+        return text
+
     def __str__(self) -> str:
         functions = (str(f) for f in self._functions.values())
         return "\n".join([*self._declared.values(), *functions, "!0 = !{}", ""])
