@@ -14,7 +14,7 @@ PASSES: dict[str, Pass] = {}
 """Every pass by name. `loops` adds its own when it is imported."""
 
 ORDER: tuple[str, ...] = (
-    *("fold", "algebra", "powers", "views", "cse"),
+    *("fold", "uniform", "algebra", "powers", "views", "cse"),
     *("merge_loops", "merge_states", "trim_ports", "cse"),
     *("split_products", "invariants", "regroup", "batch", "push_out", "contract"),
     *("residuals", "history", "trim_ports"),
