@@ -119,8 +119,10 @@ def batched_counted(
     _, state_flags, each_flags = ports.split(batched)
     shared, states, sequences = ports.split(xs)
     steps = OPS["astype"](shared[0], dtype=COUNT.dtype.name)
-    zero = np.zeros((), COUNT.dtype)
-    most, longest = (reduce.max(steps), reduce.argmax(steps, axis=0)) if size else (zero, zero)
+    zero = tensor(np.zeros((), COUNT.dtype))
+    most, longest = (zero, zero)
+    if size:
+        most, longest = reduce.max(steps), reduce.argmax(steps, axis=0)
     start = [_full(x, flag, size) for x, flag in zip(states, state_flags, strict=True)]
     outputs = loop(
         *[most, longest, *shared],

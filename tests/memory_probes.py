@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import autograd as ag
+from autograd import recent
 from loops import LoopNode, cond, scan, while_loop
 
 XS = np.linspace(-1, 1, 12).reshape(3, 4)
@@ -438,10 +439,12 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     for _ in range(min(1000, max(50, rounds // 3))):
         step()
     gc.set_debug(gc.DEBUG_SAVEALL)
+    recent.forget()
     found = gc.collect()
     objects, blocks, bytes_ = len(gc.get_objects()), sys.getallocatedblocks(), resident()
     for _ in range(rounds):
         step()
+    recent.forget()  # what is kept for a while
     grown = {"objects": len(gc.get_objects()) - objects, "bytes": resident() - bytes_}
     found += gc.collect()
     grown["blocks"] = sys.getallocatedblocks() - blocks

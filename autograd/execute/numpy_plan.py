@@ -23,6 +23,7 @@ from autograd.execute.storage import aligned
 from autograd.graph import Graph
 from autograd.node import Node
 from autograd.parameter import Parameter
+from autograd.room import check_room, refuse
 from autograd.spec import Array, Spec
 
 LISTED = 2000
@@ -56,11 +57,7 @@ class Printer:
 
     def __init__(self, lowering: Lowering) -> None:
         self.lowering = lowering
-        self.blocks = {
-            "work": aligned(lowering.workspace),
-            "resident": aligned(lowering.resident),
-            "next": aligned(lowering.resident),
-        }
+        self.blocks = blocks_of(lowering)
         self.memory: dict[int, Array] = {}
         self.namespace: dict[str, Any] = {}
         self.names: dict[Any, str] = {}
@@ -348,6 +345,22 @@ class Forward:
             several = node.op.multiple
             return tuple([apart(y, arrays) for y in results]) if several else apart(results, arrays)
         return node.op.forward(*arrays, **node.attrs)
+
+
+def blocks_of(lowering: Lowering) -> dict[str, Array]:
+    """Return the memory of a plan, by kind of buffer; raise a TooLargeError if there is none."""
+    kept = lowering.resident
+    sizes = {"work": lowering.workspace, "resident": kept, "next": kept}
+    largest = max(lowering.buffers, key=lambda b: b.spec.nbytes, default=None)
+    most = f", most of it for '{largest.hint}' ({largest.spec})," if largest else ""
+    what = f"the plan of graph '{lowering.graph.name}'{most}"
+    advice = "take fewer steps or a smaller batch, or, of a gradient, less memory="
+    check_room(sum(sizes.values()), what, advice)
+    try:
+        return {kind: aligned(size) for kind, size in sizes.items()}
+    except MemoryError as error:
+        refuse(error, what)
+        raise
 
 
 class NumpyProgram:
