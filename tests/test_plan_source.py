@@ -182,10 +182,10 @@ def lstm_gradient(steps, batch=2, size=4):
 
 
 def test_a_plan_of_more_steps_is_no_longer():
-    few, many = (NumpyProgram(optimized(lstm_gradient(n))[0]) for n in (10, 1000))
-    lines = [program.source.count("\n") for program in (few, many)]
-    assert lines[0] == lines[1] < 200
-    assert few.source.count("for ") == many.source.count("for ") == 2
+    few, many = (NumpyProgram(optimized(lstm_gradient(n))[0]) for n in (100, 1000))
+    assert few.source == many.source
+    assert few.source.count("\n") < 60
+    assert few.source.count("    for ") == 2
 
 
 def test_a_run_allocates_no_more_than_it_returns():
@@ -202,7 +202,7 @@ def test_a_run_allocates_no_more_than_it_returns():
     finally:
         tracemalloc.stop()
     assert peak < sum(x.nbytes for x in results) + 50_000
-    assert program.lowering.workspace > 500_000
+    assert program.lowering.workspace > 400_000
 
 
 def test_a_thousand_runs_leave_nothing_behind():
