@@ -30,8 +30,8 @@ from tests.rewriting import after, after_with_moves, assert_same_bits, same_resu
 from tests.samples import adder_loss, branching, nest, nested
 from tests.samples import chain as long_chain
 
-OWN = ("fold", "algebra", "powers", "views", "cse", "chain", "fuse")
-KEEPING_BITS = ("fold", "algebra", "cse", "fuse")
+OWN = ("fold", "algebra", "powers", "views", "cse", "chain", "parts", "fuse")
+KEEPING_BITS = ("fold", "algebra", "cse", "parts", "fuse")
 EXPLORING = os.environ.get("HYPOTHESIS_PROFILE") == "exploring"
 GOLDEN = Path(__file__).parent / "golden"
 SPECIAL = [

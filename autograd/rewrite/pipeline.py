@@ -19,7 +19,7 @@ ORDER: tuple[str, ...] = (
     *("split_products", "invariants", "regroup", "batch", "push_out", "contract"),
     *("residuals", "history", "trim_ports"),
     *("views", "cse", "chain"),
-    "fuse",
+    *("parts", "fuse"),
 )
 
 

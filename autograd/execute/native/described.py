@@ -60,6 +60,11 @@ def _refused(instruction: Compute) -> str:
         return reductions.missing(op, node.dtype.name)
     if node.op.multiple and node.op.name != "fused":
         return f"op '{node.op.name}' has no native rule"
+    if node.op.name == "fused":
+        body = node.attrs["body"]
+        ports = set(body.inputs.values())
+        if any([not x.inputs and x.shape != () and x not in ports for x in body.nodes]):
+            return "ops that are one hold an array"
     return expressed(node, instruction.ins)[0].missing()
 
 

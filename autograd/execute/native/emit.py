@@ -265,22 +265,24 @@ class Emitter:
                 continue
             self._pack_one(b, out)
 
-    def _pack_one(self, b: Ref, out: Ref) -> None:
-        key = ("packed", b, out)
+    def _pack_one(self, b: Ref, out: Ref, rows: int = 0) -> None:
+        """Lay out a right factor if its products are ours and have at least so many `rows`."""
+        key = ("packed", b, out, rows)
         dtype = b.dtype.name
         (k, n), m = b.shape, out.shape[-2]
         sizes = [self.number((*key, i), size) for i, size in enumerate((m, n, k))]
         by_blas = blas_for_large() is not None
-        ours = not by_blas or m * n * k <= products.SMALL
-        small = sizes[0] * sizes[1] * sizes[2] <= (products.SMALL if by_blas else 2**62)
-        size = products.packed_size(k, n, dtype, self.vector_bytes) if ours else 0
+        most = products.SMALL if by_blas else 2**62
+        pays = m >= rows and m * n * k <= most
+        ours = (sizes[0] >= rows) & (sizes[0] * sizes[1] * sizes[2] <= most)
+        size = products.packed_size(k, n, dtype, self.vector_bytes) if pays else 0
         place = self.pointer(self.memory(Spec((size,), b.dtype)))
         source = self.pointer(b)
-        with self.f.when(small):
+        with self.f.when(ours):
             lead = self._lead(key, b)
             pack = self._function(dtype, products.pack_name(dtype))
             self.f.call_address(VOID, pack, source, *lead, sizes[2], sizes[1], place)
-        self.packed[b] = (small, place)
+        self.packed[b] = (ours, place)
 
     def _function(self, dtype: str, name: str) -> Value:
         """Return the address of a function of the library."""
@@ -420,6 +422,8 @@ class Emitter:
         apart = out.shape[-1] != 1 and out.strides[-1] != 1
         target, out = out, self.memory(out.spec) if apart else out
         batch = out.shape[:-2]
+        if not self.steps and b.spec.ndim == 2 and b not in self.packed:
+            self._pack_one(b, out, products.MANY_ROWS)
         (m, n), k = out.shape[-2:], a.shape[-1]
         key = (a, b, out)
         sizes = [self.number(("product", key, i), size) for i, size in enumerate((m, n, k))]
@@ -428,6 +432,8 @@ class Emitter:
         lengths = [self.number(("batch", key, i), size) for i, size in enumerate(dims)]
         pointers = [self.pointer(ref) for ref in key]
         self._products(key, sizes, lengths, moves, pointers)
+        if not self.steps:
+            self.packed.pop(b, None)
         if apart:
             self._elementwise(Expression((out.dtype.name,), (), (0,)), [out], [target])
 
@@ -469,7 +475,7 @@ class Emitter:
             function = self._function(dtype, products.packed_name(dtype))
             operands = (*a, place, out[0], out[1], *sizes, no, self.desk())
             self.f.call_address(VOID, function, *operands)
-        if blas_for_large() is not None:
+        if not self.steps or blas_for_large() is not None:
             with self.f.unless(small):
                 self._multiply(dtype, [*a, *b, *out, *sizes])
 

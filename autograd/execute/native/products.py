@@ -59,6 +59,9 @@ _PART_ROWS = 256
 _PART_PANELS = 4
 """Panels of a part, if there are enough parts: what is copied of A is used for all of them."""
 
+MANY_ROWS = 1024
+"""Rows of A from which on it pays to pack B for one product."""
+
 _ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112  # from cblas.h
 
 

@@ -8,7 +8,7 @@ sums over outer axes add row after row, as NumPy's do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -23,6 +23,9 @@ from autograd.execute.native.elementwise import (
 )
 from autograd.execute.native.ir import Function, Type, Value, Variable, vector
 from autograd.execute.native.rules import TYPES
+
+_TOGETHER = 8
+"""Vectors of a row that are added to at a time, where rows run by."""
 
 _BLOCK = 64
 """Vectors that are added one by one, before their sum is added exactly."""
@@ -141,12 +144,24 @@ def emit_outer(
         for a in operands
     ]
     with nest(kept[:-1], [*turned, result]) as (*stacks, row):
-        for part in rounds(kept[-1], lanes):
-            total = f.variable(f.constant(type, reduction.start))
+        for parts in _columns(kept[-1], lanes):
+            totals = [f.variable(f.constant(type, reduction.start)) for _ in parts]
             with nest(reduced, stacks) as rows:
-                value = _computed(expression, rows, type)(part)
-                total.value = reduction.combine(total.value, value)
-            part.store(_finished(total.value, reduction, reduced), row)
+                compute = _computed(expression, rows, type)
+                for part, total in zip(parts, totals, strict=True):
+                    total.value = reduction.combine(total.value, compute(part))
+            for part, total in zip(parts, totals, strict=True):
+                part.store(_finished(total.value, reduction, reduced), row)
+
+
+def _columns(length: Value, lanes: int) -> Iterator[list[Lanes]]:
+    """Loop over a row, several vectors at a time: rows may be far apart, so read much of each."""
+    width = _TOGETHER * lanes
+    whole = length & -width
+    with length.f.range(whole, step=width) as start:
+        yield [Lanes(start + i * lanes, lanes, None) for i in range(_TOGETHER)]
+    for part in rounds(length - whole, lanes):
+        yield [Lanes(part.start + whole, lanes, part.mask)]
 
 
 def _finished(y: Value, reduction: Reduction, reduced: Sequence[Value]) -> Value:
