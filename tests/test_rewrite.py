@@ -547,6 +547,7 @@ EXAMPLES = {
     ),
     "cse": lambda x: ag.tanh(x + 1.0) * ag.tanh(1.0 + x),
     "chain": lambda x: ag.outer(x, x) @ ag.outer(x, x) @ x,
+    "parts": lambda x: ag.concat(ag.split(ag.tanh(x * 2.0), (1,))[::-1]),
     "fuse": lambda x: ag.tanh(x * 2.0) / (ag.sum(ag.exp(x)) + 1.0),
 }
 
