@@ -17,7 +17,8 @@ import numpy as np
 
 import autograd as ag
 from autograd import Graph, Node, Parameter
-from autograd.errors import GradientError, GraphError
+from autograd.describe import describe
+from autograd.errors import GradientError, GraphError, ShapeError
 from autograd.graph import unique_name
 from autograd.node import draw_input
 from autograd.recent import Recent
@@ -26,6 +27,7 @@ from autograd.spec import Array, Spec, spec_of
 from autograd.structure import interned
 from nn.optim import Optimizer, State
 
+_ndarray = np.ndarray
 MOST = 16
 """How many loops over steps of one kind are kept."""
 
@@ -55,15 +57,18 @@ class Drawn:
 
     def __post_init__(self) -> None:
         inputs = self.graph.inputs
-        self.specs = [(name, inputs[name].shape, inputs[name].dtype) for name in self.batch]
+        # NumPy has one dtype object of each name, but for those made by changing others
+        self.specs = [
+            (name, inputs[name].shape, np.dtype(inputs[name].dtype.name)) for name in self.batch
+        ]
 
     def fits(self, batch: Mapping[str, Any]) -> bool:
-        """Whether `batch` is one of arrays of the right specs."""
+        """Whether `batch` is, for sure, one of arrays of the right specs."""
         if len(batch) != len(self.specs):
             return False
         for name, shape, dtype in self.specs:
             x = batch.get(name)
-            if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
+            if type(x) is not _ndarray or x.shape != shape or x.dtype is not dtype:
                 return False
         return True
 
@@ -109,13 +114,19 @@ def draw_step(graph: Graph, optimizer: Optimizer, memory: int | str | None) -> D
             f"{', '.join(graph.outputs)}; call the one to be made small so"
         )
     loss = graph.outputs[of]
+    if loss.shape != ():
+        raise ShapeError(
+            f"the loss of a training step is a scalar, but is not a scalar here: {describe(loss)}; "
+            "take its mean or sum: loss.mean()"
+        )
     needed = set(graph.select(of).parameters.values())
     trained = [i for i, p in enumerate(optimizer.parameters) if p in needed]
     if not trained:
         raise GradientError(
             f"the loss of graph '{graph.name}' depends on none of the parameters of "
             f"{type(optimizer).__name__}; it depends on "
-            f"{', '.join(str(p.name) for p in needed) or 'no parameter at all'}"
+            f"{', '.join(str(p.name) for p in needed) or 'no parameter at all'}; give the "
+            "optimizer the parameters of the model that the loss calls"
         )
     parameters = [optimizer.parameters[i] for i in trained]
     kept = [p for p in graph.parameters.values() if p not in set(parameters)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from time import perf_counter
 from typing import Any
 
@@ -39,6 +41,15 @@ class Batches:
 
     def steps(self, wanted: int | None) -> int:
         """Return the number of steps, on which all must agree."""
+        if wanted is not None and (type(wanted) is bool or not _whole(wanted) or wanted < 0):
+            raise GraphError(f"steps, how many there are, must be >= 0, but is {wanted!r:.60}")
+        if type(self.axis) is bool or not _whole(self.axis):
+            raise GraphError(f"axis, that of the examples, must be a number, but is {self.axis!r}")
+        if self.indices is None and self.axis:
+            raise GraphError(
+                f"axis={self.axis} says along which axis `indices` choose rows, but there are none;"
+                " without them the first axis of the batches is the steps: np.moveaxis(xs, k, 0)"
+            )
         if self.indices is not None:
             self._check_indices(self.indices)
             known = {"indices": len(self.indices)}
@@ -78,6 +89,14 @@ class Batches:
                     f"indices go from {indices.min()} to {indices.max()}, but '{name}' has "
                     f"{size} rows along axis {self.axis}"
                 )
+
+    def given(self) -> str:
+        """Say what one step is given of what came."""
+        came = {**self.each, **self.same}
+        parts = [
+            f"'{name}' {spec}, of {spec_of(came[name])}" for name, spec in self.specs().items()
+        ]
+        return "; ".join(parts) or "nothing"
 
     def specs(self) -> dict[str, Spec]:
         """Return what one step is given."""
@@ -235,6 +254,44 @@ def computed(graph: Graph, values: Sequence[Array], backend: str | None) -> list
     return graph.compile(backend).execute(values)
 
 
+def check_arguments(batches: Any, same: Any, progress: Any, seconds: Any) -> None:
+    """Check what `TrainingStep.many` is given, before anything is drawn or run."""
+    if same is not None and not isinstance(same, Mapping):
+        raise GraphError(
+            f"same takes a dict of what is the same in all steps, but got {type(same).__name__}; "
+            "write for example same={'h0': h0}"
+        )
+    twice = [name for name in batches if name in (same or {})]
+    if twice:
+        raise GraphError(
+            f"'{twice[0]}' is given twice, for each step and in same=; leave one of them out"
+        )
+    if not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise GraphError(
+            f"seconds, how long a chunk takes, must be a number > 0, but is {seconds!r:.60}"
+        )
+    if progress is None or isinstance(progress, bool):
+        return
+    if not callable(progress):
+        raise GraphError(
+            f"progress is True or a function of (steps done, all steps, outputs), but is "
+            f"{type(progress).__name__} {progress!r:.60}"
+        )
+    try:
+        signature(progress).bind(0, 0, {})
+    except TypeError as error:
+        raise GraphError(
+            "progress is called with (steps done, all steps, outputs of the chunk), but the "
+            f"function takes {signature(progress)}: {error}"
+        ) from None
+    except ValueError:  # written in C, says nothing of what it takes
+        return
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer))
+
+
 def told(progress: Progress | bool | None, total: int) -> tuple[Progress, Callable[[], Any]]:
     """Return what is told of each chunk, and what is called at the end."""
     if callable(progress):
@@ -244,7 +301,7 @@ def told(progress: Progress | bool | None, total: int) -> tuple[Progress, Callab
     try:
         from tqdm import tqdm
     except ImportError:
-        return lambda done, total, outputs: None, lambda: None
+        return _write_line, lambda: sys.stderr.write("\n")
     bar = tqdm(total=total, unit="step", leave=False)
 
     def tell(done: int, total: int, outputs: dict[str, Array]) -> None:
@@ -253,3 +310,10 @@ def told(progress: Progress | bool | None, total: int) -> tuple[Progress, Callab
         bar.update(done - bar.n)
 
     return tell, bar.close
+
+
+def _write_line(done: int, total: int, outputs: dict[str, Array]) -> None:
+    """Write over the line with how far it is."""
+    loss = f", loss {float(outputs['loss'][-1]):.4g}" if "loss" in outputs else ""
+    sys.stderr.write(f"\r{done:,} of {total:,} steps{loss}".ljust(60))
+    sys.stderr.flush()

@@ -35,8 +35,13 @@ class Optimizer:
     lr: Number
 
     def __init__(self, parameters: Iterable[Parameter], **hyper: Number) -> None:
-        self.parameters = list(parameters)
         name = type(self).__name__
+        if not isinstance(parameters, Iterable) or isinstance(parameters, Parameter):
+            raise DTypeError(
+                f"{name} takes a list of parameters, but got {type(parameters).__name__} "
+                f"{parameters!r:.60}; pass module.parameters(), or [parameter]"
+            )
+        self.parameters = list(parameters)
         for key, number in hyper.items():
             setattr(self, key, number if callable(number) else _at_least_zero(key, number))
         for parameter in self.parameters:
@@ -320,7 +325,7 @@ def _own(value: Any) -> Array:
 
 def _at_least_zero(name: str, value: Any) -> float:
     try:
-        number = float(value)
+        number = -1.0 if isinstance(value, str) or np.ndim(value) else float(value)
     except (TypeError, ValueError):
         number = -1.0
     if not 0 <= number < float("inf"):

@@ -6,7 +6,7 @@ step happens wholly or not at all. What is in there is copied when somebody asks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autograd import Graph, Parameter
@@ -33,8 +33,10 @@ class Resident(Lender):
         memory = [self.plan.resident[name] for name in changing]
         count = len(drawn.trained)
         self.trained = drawn.trained
-        self.loans = [(self, place) for place in memory[:count]]
-        """What parameters are given while their values are in here."""
+        self.loans = [
+            (i, (self, place)) for i, place in zip(drawn.trained, memory[:count], strict=True)
+        ]
+        """What parameters, by number, are given while their values are in here."""
         self.states: list[tuple[Array, ...]] = []
         rest = memory[count:]
         for parts in drawn.parts:
@@ -48,7 +50,7 @@ class Resident(Lender):
         """Inputs that are the same arrays from step to step, as a rule."""
         self.known: list[Any] = [None] * len(self.seldom)
         self.latest: Sequence[Array] | None = None
-        self.batch = given[len(given) - batch :]
+        self.batch = list(zip(drawn.batch, given[len(given) - batch :], strict=True))
 
     @property
     def steps(self) -> int:
@@ -64,7 +66,7 @@ class Resident(Lender):
             return found, self.steps
 
     def run(
-        self, optimizer: Optimizer, seldom: Sequence[Array], batch: Sequence[Array]
+        self, optimizer: Optimizer, seldom: Sequence[Array], batch: Mapping[str, Array]
     ) -> list[Array]:
         """Do one step, given parameters not trained and numbers, and a batch; return the outputs.
 
@@ -74,8 +76,8 @@ class Resident(Lender):
             self._take(optimizer)
             if seldom is not self.latest:
                 self._take_seldom(seldom)
-            for place, value in zip(self.batch, batch, strict=True):
-                place[...] = value
+            for name, place in self.batch:
+                place[...] = batch[name]
             try:
                 results: list[Array] = self.call()
             except Exception:  # nothing has changed
@@ -95,7 +97,7 @@ class Resident(Lender):
     def _take(self, optimizer: Optimizer) -> None:
         """Move values in that are not in here."""
         parameters: list[Parameter] = optimizer.parameters
-        for i, loan in zip(self.trained, self.loans, strict=True):
+        for i, loan in self.loans:
             parameter = parameters[i]
             if parameter._lent is not loan:
                 loan[1][...] = parameter._value

@@ -11,15 +11,17 @@ import numpy as np
 
 from autograd import Graph, Node
 from autograd.arrays import apart, copied, locked
-from autograd.backend import chosen
+from autograd.backend import checked, chosen
+from autograd.budget import requested
 from autograd.describe import describe, user_line
-from autograd.errors import DTypeError, GraphError, ShapeError
+from autograd.errors import DTypeError, GraphError, LoopGradError, ShapeError
+from autograd.graph import listed_names
 from autograd.node import draw_input
 from autograd.recent import Recent
 from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from nn.drawn import Drawn, draw_step
-from nn.many import Batches, Loops, Progress, computed, told
+from nn.many import Batches, Loops, Progress, check_arguments, computed, told
 from nn.optim import Optimizer
 from nn.resident import Resident
 
@@ -55,17 +57,18 @@ class TrainingStep:
     ) -> None:
         if not callable(loss):
             raise GraphError(
-                f"a training step needs a loss function or a graph, but got {_said(loss)}"
-                "; write nn.TrainingStep(loss, optimizer)"
+                f"a training step needs a loss function or a graph, but got {_said(loss)}; write "
+                "nn.TrainingStep(loss, optimizer), with the function itself and not its result"
             )
         if not isinstance(optimizer, Optimizer):
             raise GraphError(
                 f"a training step needs an optimizer, but got {_said(optimizer)}; write "
                 "for example nn.TrainingStep(loss, nn.SGD(model.parameters(), lr=0.1))"
             )
+        requested(memory, None)
         self.loss = loss
         self.optimizer = optimizer
-        self.backend = backend
+        self.backend = None if backend is None else checked(backend)
         self.memory = memory
         self._drawn = Recent(MOST)
         self._latest: Drawn | None = None
@@ -85,10 +88,10 @@ class TrainingStep:
                 batch = {name: _array(x) for name, x in batch.items()}
                 drawn = self._drawn_for({name: spec_of(x) for name, x in batch.items()})
                 self._latest = drawn
-            results = self._taken(drawn, [batch[name] for name in drawn.batch])
-        return dict(zip(drawn.outputs, results, strict=True))
+            results = self._taken(drawn, batch)
+        return dict(zip(drawn.outputs, results, strict=False))
 
-    def _taken(self, drawn: Drawn, batch: Sequence[Array]) -> Sequence[Array]:
+    def _taken(self, drawn: Drawn, batch: Mapping[str, Array]) -> Sequence[Array]:
         """Do one step, in the memory of its plan if it has one; return the outputs."""
         optimizer = self.optimizer
         backend = self.backend or chosen()
@@ -103,24 +106,26 @@ class TrainingStep:
             for x in results:
                 x.setflags(write=False)
             return results
+        given = [batch[name] for name in drawn.batch]
         values = [
             *drawn.kept_values(),
             *drawn.changing(),
             *self._numbers_now(),
             np.array(optimizer.steps + 1.0),
-            *batch,
+            *given,
         ]
         results = computed(drawn.graph, values, self.backend)
         drawn.replace(results, 1)
-        return [locked(apart(x, batch)) for x in results[drawn.width :]]
+        return [locked(apart(x, given)) for x in results[drawn.width :]]
 
     def _numbers_now(self) -> list[Array]:
         """Return the optimizer's numbers for the next step; made anew only where they changed."""
         optimizer = self.optimizer
         now = [getattr(optimizer, name) for name in optimizer.hyper]
-        if now != self._numbers[0]:
+        writable = np.ndarray in map(type, now)  # who knows what is in it by now
+        if writable or now != self._numbers[0]:
             arrays = [np.array(x) for x in optimizer.numbers(optimizer.steps).values()]
-            if any(map(callable, now)):
+            if writable or any(map(callable, now)):
                 return arrays
             self._numbers = now, arrays
         return self._numbers[1]
@@ -145,9 +150,11 @@ class TrainingStep:
         Without any batches, `steps` says how many.
 
         The steps run in chunks that take about `seconds` each. `progress` is called after each with
-        (steps done, all steps, outputs of the chunk); True shows a tqdm bar, if that is installed.
+        (steps done, all steps, outputs of the chunk); True shows a bar by tqdm, or a line on
+        stderr where that is not installed.
         If anything is raised, Ctrl-C included, the parameters are those after the last chunk.
         """
+        check_arguments(batches, same, progress, seconds)
         data = Batches(
             {name: _array(x) for name, x in batches.items()},
             {name: _array(x) for name, x in (same or {}).items()},
@@ -155,10 +162,15 @@ class TrainingStep:
             axis,
         )
         total = data.steps(steps)
+        wanted = None if outputs is None else listed_names("outputs", outputs)
         with self._lock:
-            drawn = self._drawn_for(data.specs())
-            names = tuple(drawn.outputs if outputs is None else outputs)
-            loop = Loops(drawn, data, drawn.checked(names), self.backend)
+            try:
+                drawn = self._drawn_for(data.specs())
+            except LoopGradError as error:
+                error.add_note(f"each step of many() is given {data.given()}")
+                raise
+            names = drawn.outputs if wanted is None else drawn.checked(wanted)
+            loop = Loops(drawn, data, names, self.backend)
             tell, close = told(progress, total)
             parts = []
             try:
@@ -264,4 +276,8 @@ def _array(value: Any) -> Array:
 
 
 def _said(value: Any) -> str:
-    return describe(value) if isinstance(value, Node) else f"{type(value).__name__} {value!r:.60}"
+    if isinstance(value, Node):
+        return describe(value)
+    if isinstance(value, (Optimizer, list, tuple)):
+        return f"a {type(value).__name__}"
+    return f"{type(value).__name__} {value!r:.60}"
