@@ -117,6 +117,7 @@ def test_forward_equals_numpy_on_arrays_and_on_tensors(case: Case):
 
 
 @each_row
+@pytest.mark.reference_only("plans do not promise the bits")
 def test_a_drawn_row_has_the_op_and_the_specs_and_the_bits_of_the_computed_one(case: Case):
     for xs in draws(case):
         graph = drawn(case, xs)
