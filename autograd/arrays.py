@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autograd.errors import ShapeError
-from autograd.spec import Array, checked_dtype
+from autograd.errors import DTypeError, ShapeError
+from autograd.spec import Array, Spec, checked_dtype
 
 
 def copied(value: Any, dtype: npt.DTypeLike | None = None) -> Array:
@@ -25,6 +25,22 @@ def copied(value: Any, dtype: npt.DTypeLike | None = None) -> Array:
         raise ShapeError(f"cannot make an array of this value: {error}") from None
     known = checked_dtype(array.dtype)
     return array if known == array.dtype and array.dtype.isnative else array.astype(known)
+
+
+def converted(what: str, value: Any, spec: Spec) -> Array:
+    """Return a Python number or nested list as an array of the spec's dtype, if that is safe."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"{what} is not an array: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(
+            f"{what} is {spec}, but {type(value).__name__} {value!r:.60} came; pass an "
+            "array, a number or a nested list of numbers"
+        )
+    if np.can_cast(array.dtype, spec.dtype, "same_kind"):
+        array = array.astype(spec.dtype)
+    return array
 
 
 def locked(value: Any) -> Any:

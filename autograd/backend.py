@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 from autograd.errors import GraphError
@@ -17,15 +17,19 @@ _CHOSEN: ContextVar[str | None] = ContextVar("loopgrad_backend", default=None)
 _default: str | None = None
 
 
-@contextmanager
-def backend(name: str) -> Iterator[None]:
+def backend(name: str) -> AbstractContextManager[None]:
     """Run the graphs of the `with` block by `name`: "auto", "reference", "numpy" or "native".
 
     It is what `graph.compile` and `autograd.compile` take if they are told nothing, and
     `graph.run` and loops on tensors go the same way. (Under "auto", which is the default, these two
     go by the reference executor.) The environment variable LOOPGRAD_BACKEND says it for a process.
     """
-    token = _CHOSEN.set(checked(name))
+    return _choosing(checked(name))
+
+
+@contextmanager
+def _choosing(name: str) -> Iterator[None]:
+    token = _CHOSEN.set(name)
     try:
         yield
     finally:
@@ -33,9 +37,18 @@ def backend(name: str) -> Iterator[None]:
 
 
 def checked(name: str, what: str = "a backend") -> str:
-    """Return `name` if it is that of a backend."""
+    """Return `name` if it is that of a backend that can be used here."""
     if name not in BACKENDS:
         raise GraphError(f"{what} is one of {', '.join(BACKENDS)}, but is {name!r}")
+    if name == "native":
+        from autograd.execute.plan import native_missing
+
+        if native_missing():
+            by = "" if what == "a backend" else f", which {what} asks for,"
+            raise GraphError(
+                f"backend 'native'{by} cannot be used: {native_missing()}; choose 'numpy' or "
+                "'auto' to do without it"
+            )
     return name
 
 

@@ -63,6 +63,10 @@ def compile(
     Called on virtual nodes, or under `check_finite`, it is the function itself. Threads may call it
     at the same time.
     """
+    if backend is not None:
+        checked(backend)
+    if type(most) is not int or most < 1:
+        raise GraphError(f"most, the kinds of arguments kept, must be >= 1, but is {most!r}")
     if fn is None:
         return lambda fn: Compiled(fn, backend, most)
     return Compiled(fn, backend, most)
@@ -77,11 +81,9 @@ class Compiled:
                 f"compile takes a function, but got {type(fn).__name__} {fn!r:.60}; a graph is "
                 "compiled by graph.compile()"
             )
-        if type(most) is not int or most < 1:
-            raise GraphError(f"most, the kinds of arguments kept, must be >= 1, but is {most!r}")
         update_wrapper(self, fn, updated=())
         self._fn = fn
-        self._backend = None if backend is None else checked(backend)
+        self._backend = backend
         self._known = Recent(most)
         self._lock = RLock()
 
@@ -90,7 +92,7 @@ class Compiled:
         return self if instance is None else MethodType(self, instance)
 
     def __repr__(self) -> str:
-        return f"<compiled {getattr(self._fn, '__name__', self._fn)}>"
+        return f"<compiled {getattr(self._fn, '__name__', type(self._fn).__name__)}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves, form = flatten((args, kwargs))

@@ -120,3 +120,13 @@ def settle(nodes: Iterable[Node], names: Mapping[Node, str]) -> None:
         if source is not False and not isinstance(source, Origin):
             known = source is not True and source in names
             node._pulled = (known and origin_of(node, names)) or True
+
+
+def listed_names(what: str, names: Any) -> tuple[Any, ...]:
+    """Return the names in a list that was given for the argument `what`."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        given = f"[{names!r:.60}]" if isinstance(names, str) else "['loss']"
+        raise GraphError(
+            f"{what} takes a list of names, but got {names!r:.60}; write {what}={given}"
+        )
+    return tuple(names)

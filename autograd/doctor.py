@@ -28,11 +28,13 @@ PACKAGES = ("autograd", "loops", "nn")
 NUMPY_AT_LEAST = (2, 0)
 OPTIONAL_PARTS = {
     "graphviz": "the Python interface of the `dot` program",
-    "tqdm": "progress bars of the demos",
+    "llvmlite": "native plans; python -m pip install 'loopgrad[native]'",
+    "tqdm": "progress bars of training and of the demos",
     "matplotlib": "loss curves of the demos",
     "hypothesis": "property tests",
 }
 THREAD_SETTINGS = (
+    "LOOPGRAD_THREADS",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "OPENBLAS_CORETYPE",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograd.arrays import apart, locked
+from autograd.arrays import apart, converted, locked
 from autograd.backend import for_running
-from autograd.describe import describe, undrawn
+from autograd.describe import describe, listed_names, undrawn
 from autograd.errors import DTypeError, GraphError, ShapeError
 from autograd.node import Node, apply, draw_input, tensor
 from autograd.parameter import Parameter, parameter
@@ -235,7 +235,7 @@ class Graph:
         `watch(path, value)` is called with each value as it is computed, `loop[3].h` in a loop.
         Under `autograd.check_finite()`, what is not finite is an error that names the node.
         """
-        graph = self if outputs is None else self.select(*outputs)
+        graph = self if outputs is None else self.select(*listed_names("outputs", outputs))
         self._check_names(inputs)
         values = [graph._checked(name, node, inputs) for name, node in graph.inputs.items()]
         check = current_state().check
@@ -262,10 +262,13 @@ class Graph:
 
         return compiled(self, backend)
 
-    def checked(self, inputs: dict[str, Any]) -> list[Array]:
-        """Return the values of all inputs, in their order, checked to be what the graph takes."""
+    def checked(self, inputs: dict[str, Any], what: str = "graph") -> list[Array]:
+        """Return the values of all inputs, in their order, checked to be what the graph takes.
+
+        `what` is to run them, and has a `resize`.
+        """
         self._check_names(inputs)
-        return [self._checked(name, node, inputs) for name, node in self.inputs.items()]
+        return [self._checked(name, node, inputs, what) for name, node in self.inputs.items()]
 
     def leaving(self, results: Sequence[Array], values: Sequence[Array]) -> dict[str, Array]:
         """Return the results of a run for `values` by the outputs' names, read-only."""
@@ -282,7 +285,7 @@ class Graph:
                     f"{', '.join(self.inputs) or 'none'}"
                 )
 
-    def _checked(self, name: str, node: Node, inputs: dict[str, Any]) -> Array:
+    def _checked(self, name: str, node: Node, inputs: dict[str, Any], what: str = "graph") -> Array:
         if name not in inputs:
             raise GraphError(
                 f"input '{name}' of graph '{self.name}' is missing; call run({name}=...) with a "
@@ -292,7 +295,7 @@ class Graph:
         if isinstance(value, Node):
             value = value.value
         elif not isinstance(value, np.ndarray):
-            value = _converted(name, value, node.spec)
+            value = converted(f"input '{name}' of graph '{self.name}'", value, node.spec)
         if value.dtype != node.dtype:
             raise DTypeError(
                 f"input '{name}' of graph '{self.name}' is {node.spec}, but {spec_of(value)} came; "
@@ -301,7 +304,7 @@ class Graph:
         if value.shape != node.shape:
             raise ShapeError(
                 f"input '{name}' of graph '{self.name}' is {node.spec}, but {spec_of(value)} came; "
-                f"reshape it, or make a graph for it with graph.resize({name}={value.shape})"
+                f"reshape it, or make a {what} for it with {what}.resize({name}={value.shape})"
             )
         return value  # type: ignore[no-any-return]
 
@@ -310,7 +313,7 @@ class Graph:
         for name in names:
             if name not in self.outputs:
                 raise GraphError(
-                    f"graph '{self.name}' has no output '{name}'; its outputs are "
+                    f"graph '{self.name}' has no output {name!r}; its outputs are "
                     f"{', '.join(self.outputs)}"
                 )
         key = ("select", names)
@@ -681,14 +684,3 @@ def unique_name(name: str, taken: dict[str, int]) -> str:
     taken[name] = number + 1
     taken[candidate] = 2
     return candidate
-
-
-def _converted(name: str, value: Any, spec: Spec) -> Array:
-    """Return a Python number or nested list as an array of the input's dtype, if that is safe."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ShapeError(f"input '{name}' is not an array: {error}") from None
-    if array.dtype.kind in "biuf" and np.can_cast(array.dtype, spec.dtype, "same_kind"):
-        array = array.astype(spec.dtype)
-    return array

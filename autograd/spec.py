@@ -83,6 +83,11 @@ def make_spec(shape: int | Iterable[Any], dtype: npt.DTypeLike = np.float64) -> 
     for length in lengths:
         if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
             given = lengths if isinstance(shape, Iterable) else shape
+            if isinstance(shape, np.ndarray):
+                raise ShapeError(
+                    "a shape is a tuple of whole numbers >= 0, but an array of shape "
+                    f"{shape.shape} was given; write x.shape for that of an array x"
+                )
             raise ShapeError(
                 f"a shape is a tuple of whole numbers >= 0, but {given!r} was given; "
                 "write for example shape=(8, 1, 2)"

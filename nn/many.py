@@ -266,9 +266,9 @@ def check_arguments(batches: Any, same: Any, progress: Any, seconds: Any) -> Non
         raise GraphError(
             f"'{twice[0]}' is given twice, for each step and in same=; leave one of them out"
         )
-    if not isinstance(seconds, (int, float)) or not seconds > 0:
+    if not isinstance(seconds, (int, float)) or not seconds >= 0:
         raise GraphError(
-            f"seconds, how long a chunk takes, must be a number > 0, but is {seconds!r:.60}"
+            f"seconds, how long a chunk takes, must be a number >= 0, but is {seconds!r:.60}"
         )
     if progress is None or isinstance(progress, bool):
         return

@@ -13,9 +13,8 @@ from autograd import Graph, Node
 from autograd.arrays import apart, copied, locked
 from autograd.backend import checked, chosen
 from autograd.budget import requested
-from autograd.describe import describe, user_line
+from autograd.describe import describe, listed_names, user_line
 from autograd.errors import DTypeError, GraphError, LoopGradError, ShapeError
-from autograd.graph import listed_names
 from autograd.node import draw_input
 from autograd.recent import Recent
 from autograd.scope import current_state, drawing

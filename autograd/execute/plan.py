@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from autograd.backend import checked, chosen
 from autograd.errors import GraphError
 from autograd.execute.reference import execute
+from autograd.recent import Recent
 from autograd.scope import current_state
-from autograd.spec import Array
+from autograd.spec import Array, make_spec
 
 if TYPE_CHECKING:
     from autograd.graph import Graph
+
+
+MOST_SIZES = 8
+"""For how many sizes `resize` keeps graphs, and their plans with them."""
 
 
 class Plan:
@@ -53,16 +58,37 @@ class Plan:
         """The memory of the other inputs, in order, for who fills it and then uses `call`."""
         self.call = call
         """Runs on what is in memory, and returns the outputs. One thread at a time."""
+        self._first = graph
+        """The graph that `resize` starts from, and that keeps what it makes."""
 
     def run(self, **inputs: Any) -> dict[str, Array]:
         """Return the values of the outputs, read-only, by name: what `graph.run(...)` returns."""
         if current_state().check is not None:  # who looks at every value needs every node
             return self.graph.run(**inputs)
-        values = self.graph.checked(inputs)
+        values = self.graph.checked(inputs, "plan")
         return self.graph.leaving(self.execute(values), values)
 
+    def resize(self, **shapes: Any) -> Plan:
+        """Return the plan for inputs of other shapes: `plan.resize(xs=(200, 8, 32))`.
+
+        The graph is made again by `Graph.resize`, with what it says of sizes, and runs by the same
+        backend; native code for other sizes is the same code. The last 8 sizes are kept.
+        """
+        if self.resident:
+            raise GraphError("a plan that keeps inputs is for one size; make one for the other")
+        sizes = {name: node.shape for name, node in self.graph.inputs.items()}
+        sizes |= {name: make_spec(shape).shape for name, shape in shapes.items()}
+        known = self._first._cache.setdefault("sizes", Recent(MOST_SIZES))
+        key = tuple(sizes.items())
+        graph = known.get(key) or known.put(key, self._first.resize(**sizes))
+        plan = compiled(graph, self.backend)
+        plan.reason = self.reason
+        plan._first = self._first
+        return plan
+
     def __repr__(self) -> str:
-        return f"<Plan of graph '{self.graph.name}' for {self.backend}: {self.reason}>"
+        helped = f"; {len(self.fallbacks)} parts as `fallbacks` says" if self.fallbacks else ""
+        return f"<Plan of graph '{self.graph.name}' for {self.backend}: {self.reason}{helped}>"
 
 
 class Parts(NamedTuple):
@@ -138,9 +164,6 @@ def _numpy(graph: Graph, reason: str, feedback: Feedback) -> Parts:
 
 
 def _native(graph: Graph, reason: str, feedback: Feedback) -> Parts:
-    missing = native_missing()
-    if missing:
-        raise GraphError(f"backend 'native' cannot be used: {missing}")
     from autograd.execute.native_plan import MACHINE, NativeProgram
     from autograd.rewrite.pipeline import optimized
 

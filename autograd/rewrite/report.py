@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from autograd.errors import GraphError
 from autograd.graph import Graph
@@ -86,12 +87,17 @@ def _columns(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def optimize(
-    graph: Graph, off: Collection[str] = (), explain: bool = False, target: str = "numpy"
+    graph: Graph, off: Any = (), explain: bool = False, target: Any = "numpy"
 ) -> Graph | Optimization:
     """Return `graph` after all passes but those `off`; with `explain` an Optimization."""
-    if target not in MACHINES:
+    if not isinstance(target, str) or target not in MACHINES:
         raise GraphError(
             f"there is no target {target!r} to optimise for; choose from {', '.join(MACHINES)}"
+        )
+    if isinstance(off, str) or not isinstance(off, Collection):
+        raise GraphError(
+            f"off takes a list of names of passes, but got {off!r:.60}; write for example "
+            "off=['chain', 'batch']"
         )
     names = tuple(off)
     result, context = optimized(graph, names, MACHINES[target])
