@@ -40,6 +40,12 @@ _DEPTH = 128
 _TILE = _DEPTH + 4
 """Numbers of a row in a copy of A: not a power of two, for which caches have few places."""
 
+_APART = 512
+"""Numbers from one row of A to the next from which on rows are copied, to lie near each other."""
+
+_FAR = 64
+"""Steps of a tile in which its part of C can be fetched, which may be far away."""
+
 _REUSED = 16
 """Rows of A from which on it pays to copy a part of B to where it lies together."""
 
@@ -53,10 +59,10 @@ _SHARED = 2**19
 _PART = 2**17
 """Multiply-adds that a part of such a product has at least."""
 
-_PART_ROWS = 256
+_PART_ROWS = 512
 """Rows of A of one part: as many stay in the second cache while they are used."""
 
-_PART_PANELS = 4
+_PART_PANELS = 8
 """Panels of a part, if there are enough parts: what is copied of A is used for all of them."""
 
 MANY_ROWS = 1024
@@ -274,14 +280,19 @@ def _write_small(module: Module, scalar: Type, vector_bytes: int) -> str:
     widths = _widths(vector_bytes)
     room = f.local(type, _DEPTH * max(widths))
     copies = packed.equals(0) & ((m >= _REUSED) | b_column.differs(1))
-    turned = a_row.equals(1) & (m >= _REUSED) & (m <= _PART_ROWS) & (n > widths[0] * lanes)
+    fits = (m >= _REUSED) & (m <= _PART_ROWS) & (n > widths[0] * lanes)
+    turned, apart = fits & a_row.equals(1), fits & a_column.equals(1) & (a_row >= _APART)
     tiles = f.local(scalar, _PART_ROWS * _TILE)
     with f.range((k > 0).where(k, 1), step=_DEPTH) as p:  # once for k = 0, which gives zeros
         depth = _smaller(k - p, k.constant(_DEPTH))
         part_of_a = a.part(scalar, m.constant(0), p)
         with f.when(turned):
             _copy_turned(f, scalar, part_of_a, m, depth, tiles)
-        left = _Left(part_of_a, turned, tiles)
+        with f.when(apart):
+            with f.range(m) as i:
+                row = f.at(scalar, tiles, i * _TILE)
+                _copy_row(f, type, part_of_a.at(scalar, i, i.constant(0)), depth, row)
+        left = _Left(part_of_a, turned, apart, tiles)
         for vectors, j, mask in _panels(n, lanes, widths):
             width = k.constant(vectors * lanes)
             at, step = f.variable(b.at(scalar, p, j)), f.variable(b.row)
@@ -295,6 +306,15 @@ def _write_small(module: Module, scalar: Type, vector_bytes: int) -> str:
             _rows(f, type, vectors, (left, panel, result), (m, depth), add | p, mask)
     f.give()
     return own
+
+
+def _copy_row(f: Function, type: Type, row: Value, length: Value, target: Value) -> None:
+    """Copy numbers that lie side by side."""
+    whole = length & -type.lanes
+    with f.range(whole, step=type.lanes) as i:
+        f.store(f.load(type, row, i), target, i)
+    with f.range(length, start=whole) as i:
+        f.store(f.load(type.element, row, i), target, i)
 
 
 def _copy_turned(f: Function, scalar: Type, a: Matrix, m: Value, k: Value, tiles: Value) -> None:
@@ -318,16 +338,19 @@ class _Left:
 
     matrix: Matrix
     turned: Value
+    """Whether the rows of a tile lie side by side in the copy."""
+    apart: Value
+    """Whether they are copied as they are: where they lie far apart, caches have few places."""
     tiles: Value
 
     def tile(self, scalar: Type, i: Value, rows: int) -> Matrix:
         """Return the tile of some rows from row `i` on."""
         a, turned = self.matrix, self.turned
         copied = i.f.at(scalar, self.tiles, i * _TILE)
-        place = turned.where(copied, a.at(scalar, i, i.constant(0)))
+        place = (turned | self.apart).where(copied, a.at(scalar, i, i.constant(0)))
         return Matrix(
             place,
-            turned.where(i.constant(1), a.row),
+            turned.where(i.constant(1), self.apart.where(i.constant(_TILE), a.row)),
             turned.where(i.constant(rows), a.column),
         )
 
@@ -372,6 +395,12 @@ class _Rows:
         else:
             f.store_masked(value, place, self.mask)
 
+    def fetch(self, type: Type, i: Value | int, vector: int) -> None:
+        """Have it brought near, to be written to a while later."""
+        f, place = self.matrix.row.f, self._place(type, i, vector)
+        write, near, data = (f.constant(I32, x) for x in (1, 3, 1))
+        f.call(VOID, "llvm.prefetch.p0", place, write, near, data)
+
     def _place(self, type: Type, i: Value | int, vector: int) -> Value:
         row = self.matrix.row
         return self.matrix.at(type.element, row.like(i), row.constant(vector * type.lanes))
@@ -403,6 +432,10 @@ def _tile(
             for sum, column in zip(of_row, columns, strict=True):
                 sum.value = f.muladd(factor, column, sum.value)
 
+    with f.when(k >= _FAR):
+        for r in range(rows):
+            for v in range(vectors):
+                c.fetch(type, r, v)
     whole = k & -parts
     with f.range(whole, step=parts) as p:
         for number, part in enumerate(sums):
