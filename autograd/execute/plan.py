@@ -87,8 +87,11 @@ class Plan:
         return plan
 
     def __repr__(self) -> str:
-        helped = f"; {len(self.fallbacks)} parts as `fallbacks` says" if self.fallbacks else ""
-        return f"<Plan of graph '{self.graph.name}' for {self.backend}: {self.reason}{helped}>"
+        names = list(self.fallbacks)
+        others = f"; fallbacks: {', '.join(names[:3])}" if names else ""
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        said = f"{self.reason}{others}{more}"
+        return f"<Plan of graph '{self.graph.name}' for {self.backend}: {said}>"
 
 
 class Parts(NamedTuple):
