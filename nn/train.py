@@ -15,6 +15,7 @@ from autograd.backend import checked, chosen
 from autograd.budget import requested
 from autograd.describe import describe, listed_names, user_line
 from autograd.errors import DTypeError, GraphError, LoopGradError, ShapeError
+from autograd.execute.plan import Plan
 from autograd.node import draw_input
 from autograd.recent import Recent
 from autograd.scope import current_state, drawing
@@ -184,6 +185,30 @@ class TrainingStep:
             specs = {name: drawn.graph.outputs[name].spec for name in names}
             return {name: np.zeros((0, *s.shape), s.dtype) for name, s in specs.items()}
         return {name: locked(np.concatenate([part[name] for part in parts])) for name in names}
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan of the batch that came last to `run`: its source, and why it is that one.
+
+        Runs go by `step.run`. None before the first one.
+        """
+        drawn = self._latest
+        if drawn is None:
+            return None
+        backend = self.backend or chosen()
+        resident = drawn.residents.get(backend)
+        plan: Plan = drawn.graph.compile(backend) if resident is None else resident.plan
+        return plan
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        name = (
+            self.loss.name
+            if isinstance(self.loss, Graph)
+            else getattr(self.loss, "__name__", "loss")
+        )
+        how = ", not run yet" if plan is None else f" for {plan.backend}: {plan.reason}"
+        return f"<TrainingStep of '{name}' by {type(self.optimizer).__name__}{how}>"
 
     def graph(self, **batch: Any) -> Graph:
         """Return the graph of a step for batches like these (arrays, or shapes as for `trace`)."""

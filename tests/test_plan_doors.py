@@ -95,7 +95,7 @@ def test_a_plan_says_which_parts_others_run():
             assert list(plan.fallbacks) == ["cond"]
             assert repr(plan).endswith("for numpy: it was asked for; fallbacks: cond>")
     plan = ag.Graph(x, {"y": y}, name="choices").compile("numpy")
-    assert repr(plan).endswith("; fallbacks: cond_1, cond_2, cond_3 and 2 more>")
+    assert repr(plan).endswith("; fallbacks: cond, cond_2, cond_3 and 2 more>")
     assert repr(model().compile("numpy")) == "<Plan of graph 'model' for numpy: it was asked for>"
 
 
@@ -291,6 +291,20 @@ def test_training_steps_say_what_is_wrong_before_anything_runs(name):
         call(step)
     for p, q in zip(net.parameters(), trained()[0].parameters(), strict=True):
         np.testing.assert_array_equal(p.value, q.value)
+
+
+def test_a_training_step_shows_what_runs():
+    _, optimizer, step = trained(backend="numpy")
+    assert step.plan is None
+    assert repr(step) == "<TrainingStep of 'loss' by SGD, not run yet>"
+    step.run(xs=MANY[0], ys=TARGETS[0])
+    assert "# rnn_l0." in step.plan.source
+    assert repr(step) == "<TrainingStep of 'loss' by SGD for numpy: it was asked for>"
+    with ag.check_finite():
+        step.run(xs=MANY[0], ys=TARGETS[0])
+    by_reference = nn.TrainingStep(step.loss, optimizer, backend="reference")
+    by_reference.run(xs=MANY[0], ys=TARGETS[0])
+    assert by_reference.plan.backend == "reference"
 
 
 def test_a_batch_given_for_many_is_told_of_with_what_each_step_gets():
