@@ -160,7 +160,7 @@ def wide(xs: Any, w: Any) -> Any:
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_results_do_not_depend_on_how_many_threads_there_are(count, monkeypatch):
     monkeypatch.setattr(native_plan, "threads", lambda: count)
-    monkeypatch.setattr(native_plan, "HELPED", 0.0)
+    monkeypatch.setattr(native_plan, "HELPED", -1.0)
     xs, w = rng.normal(size=(20, 64, 256)), rng.normal(size=(256, 256)) / 16
     graph = graph_of(wide, (xs.shape, "float64"), (w.shape, "float64"))
     plan = check(graph, xs, w)
@@ -174,7 +174,7 @@ def test_results_do_not_depend_on_how_many_threads_there_are(count, monkeypatch)
 
 def test_helpers_are_gone_when_a_plan_has_run(monkeypatch):
     monkeypatch.setattr(native_plan, "threads", lambda: 3)
-    monkeypatch.setattr(native_plan, "HELPED", 0.0)
+    monkeypatch.setattr(native_plan, "HELPED", -1.0)
     plan = graph_of(lambda x: ag.exp(x) @ x, ((200, 200), "float64")).compile("native")
     for _ in range(20):
         plan.run(x0=np.ones((200, 200)))

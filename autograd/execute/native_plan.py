@@ -12,7 +12,7 @@ from typing import Any
 
 from autograd.execute.lower import Compute, Copy, Instruction, Repeat
 from autograd.execute.native.compiler import compiled, machine
-from autograd.execute.native.described import has_form, refusal, seconds
+from autograd.execute.native.described import divisible, has_form, refusal
 from autograd.execute.native.emit import Emitter
 from autograd.execute.native.share import Desk, threads
 from autograd.execute.numpy_plan import NumpyProgram, Printer
@@ -24,8 +24,8 @@ MACHINE = replace(NATIVE, fusable=has_form)
 """What passes are told of native plans."""
 
 
-HELPED = 3e-4
-"""Seconds from which on it pays to start threads for a run."""
+HELPED = 4e-3
+"""Seconds of work for several threads, as estimated, from which on it pays to start them."""
 
 
 class Piece:
@@ -40,7 +40,7 @@ class Piece:
         self.errors = emitter.errors
         self.desk = emitter.table.meanings["desk"]
         self.told = emitter.table.meanings["told"]
-        self.large = sum(map(seconds, code)) > HELPED
+        self.large = sum(map(divisible, code)) > HELPED
         self.compiled = compiled(module)
         self.function = self.compiled.function(
             "run", ctypes.c_void_p, result=ctypes.c_int64, python=True

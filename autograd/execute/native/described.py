@@ -18,6 +18,8 @@ CALL = 2e-8
 """Seconds a kernel takes, whatever its size."""
 ELEMENT = 5e-10
 """Seconds it takes for one element of one array."""
+LARGE = 2e-5
+"""Seconds, as estimated, from which on a kernel's work is shared by threads."""
 PRODUCTS = 2e10
 """Multiply-adds a second in matrix products."""
 
@@ -85,6 +87,14 @@ def seconds(instruction: Instruction) -> float:
         return CALL + largest * ELEMENT * 5
     expression = expressed(node, instruction.ins)[0]
     return CALL + largest * ELEMENT * work(expression) / 3
+
+
+def divisible(instruction: Instruction) -> float:
+    """Return about how many of an instruction's seconds are work that several threads share."""
+    if isinstance(instruction, Repeat):
+        steps = 1 if instruction.length is None else instruction.length
+        return steps * sum(map(divisible, instruction.body))
+    return seconds(instruction) if seconds(instruction) > LARGE else 0.0
 
 
 def work(expression: Expression) -> int:

@@ -100,8 +100,7 @@ class Emitter:
         self.errors: list[Callable[[int], Any]] = []
         """What raises the error of each number, given a number the code leaves in its table."""
         self.parts = 0
-        self.shared = 0.0
-        """About how many seconds several threads have work."""
+        """How many kernels there are of which threads compute parts."""
         self.state = self.f.variable(Value(self.f, PTR, "null"))
 
     def write(self, code: Sequence[Instruction], blocks: Any = None) -> Any:

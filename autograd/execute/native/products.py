@@ -288,10 +288,9 @@ def _write_small(module: Module, scalar: Type, vector_bytes: int) -> str:
         part_of_a = a.part(scalar, m.constant(0), p)
         with f.when(turned):
             _copy_turned(f, scalar, part_of_a, m, depth, tiles)
-        with f.when(apart):
-            with f.range(m) as i:
-                row = f.at(scalar, tiles, i * _TILE)
-                _copy_row(f, type, part_of_a.at(scalar, i, i.constant(0)), depth, row)
+        with f.when(apart), f.range(m) as i:
+            row = f.at(scalar, tiles, i * _TILE)
+            _copy_row(f, type, part_of_a.at(scalar, i, i.constant(0)), depth, row)
         left = _Left(part_of_a, turned, apart, tiles)
         for vectors, j, mask in _panels(n, lanes, widths):
             width = k.constant(vectors * lanes)
