@@ -8,9 +8,10 @@ from autograd.execute.native import products
 from autograd.execute.native.blas import Blas, find
 from autograd.execute.native.compiler import Compiled, compiled, machine
 
-WIDE = 64
-"""On machines with vectors of so many bytes our products are faster than OpenBLAS's, of all sizes:
-docs/performance.md has the numbers."""
+WIDE = 32
+"""On machines with vectors of so many bytes products of all sizes are ours: with 64 they are faster
+than OpenBLAS's, with 32 about as fast (docs/performance.md), and two crews of threads that wait for
+work would keep each other from it."""
 
 
 def blas_for_large() -> Blas | None:
