@@ -43,9 +43,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--slow", action="store_true", help="with contenders that take minutes")
     made.add_argument("--quick", action="store_true", help="tiny sizes, two rounds")
     made.add_argument("--list", action="store_true", help="print cases and contenders, and end")
-    made.add_argument("--rounds", type=int, default=9)
+    made.add_argument("--rounds", type=positive, default=9)
     made.add_argument("--at-least", type=float, default=0.1, help="seconds a sample")
-    made.add_argument("--threads", type=int, default=cores(), help="of every contender")
+    made.add_argument("--threads", type=positive, default=cores(), help="of every contender")
     made.add_argument(
         "--clock",
         choices=("wall", "cpu"),
@@ -59,6 +59,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there")
     made.add_argument("--plot", type=Path, metavar="FILE", help="draw them (needs matplotlib)")
     return made
+
+
+def positive(text: str) -> int:
+    """Return a whole number >= 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, but is {text!r}")
+    return int(text)
 
 
 def cores() -> int:

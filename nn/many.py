@@ -41,6 +41,11 @@ class Batches:
 
     def steps(self, wanted: int | None) -> int:
         """Return the number of steps, on which all must agree."""
+        if isinstance(wanted, (np.ndarray, ag.Node)):
+            raise GraphError(
+                f"steps is how many there are, but an array of shape {wanted.shape} came; batches "
+                "are given by name, as the loss function calls them: many(xs=...)"
+            )
         if wanted is not None and (type(wanted) is bool or not _whole(wanted) or wanted < 0):
             raise GraphError(f"steps, how many there are, must be >= 0, but is {wanted!r:.60}")
         if type(self.axis) is bool or not _whole(self.axis):

@@ -302,6 +302,13 @@ def test_the_clock_of_the_process_is_for_one_thread():
         command.main(["--clock", "cpu", "--threads", "2", "--core-type", "Haswell"])
 
 
+@pytest.mark.parametrize("option", ["--threads", "--rounds"])
+def test_counts_are_at_least_one(option, capsys):
+    with pytest.raises(SystemExit):
+        command.main([option, "0"])
+    assert f"{option}: must be a whole number >= 1, but is '0'" in capsys.readouterr().err
+
+
 def test_wrong_peer_interpreter():
     with pytest.raises(SystemExit, match="write NAME=PATH with NAME one of hand, c, torch"):
         command.interpreters(["keras=/usr/bin/python"])

@@ -243,6 +243,7 @@ STEP_ERRORS = {
         "with the function itself and not its result",
     ),
     "steps is a text": (lambda s: s.many("5"), "steps, how many there are, .* but is '5'"),
+    "no name": (lambda s: s.many(MANY), r"an array of shape \(5, 6, 3, 2\) came; .* by name"),
     "steps below 0": (lambda s: s.many(-1), "must be >= 0, but is -1"),
     "half a step": (lambda s: s.many(2.5), r"must be >= 0, but is 2\.5"),
     "same": (lambda s: s.many(2, same=[XS]), r"same takes a dict .* but got list; write for"),
