@@ -94,6 +94,7 @@ def test_a_plan_says_which_parts_others_run():
             plan = ag.Graph(x, {"y": y}, name="choice").compile("numpy")
             assert list(plan.fallbacks) == ["cond"]
             assert repr(plan).endswith("for numpy: it was asked for; fallbacks: cond>")
+            assert f"# cond: by the reference executor, {plan.fallbacks['cond']}" in plan.source
     plan = ag.Graph(x, {"y": y}, name="choices").compile("numpy")
     assert repr(plan).endswith("; fallbacks: cond, cond_2, cond_3 and 2 more>")
     assert repr(model().compile("numpy")) == "<Plan of graph 'model' for numpy: it was asked for>"
@@ -214,7 +215,7 @@ p = ag.parameter("p", np.ones(2))
 step = nn.TrainingStep(lambda xs: ag.square(p * xs).sum(), nn.SGD([p], 0.1))
 step.many(xs=np.ones((1500, 2)), progress=True)
 """
-    done = run_python("-c", HIDDEN + code)
+    done = run_python("-c", HIDDEN + code, LOOPGRAD_BACKEND="")
     assert done.returncode == 0, done.stderr
     last = done.stderr.rstrip("\n").rpartition("\n")[2]
     assert last.startswith("1,500 of 1,500 steps, loss ")

@@ -14,7 +14,7 @@ from typing import Any
 FILE = "<loopgrad plan>"
 """What tracebacks call the file."""
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.:\[\]() ]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.,:\[\]() -]")
 
 
 def remark(text: str) -> str:
