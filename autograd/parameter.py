@@ -22,6 +22,8 @@ class Lender:
         """Held while a step is taken, and while a value is read."""
         self.serial = 0
         """The serial number at the moment of the last step."""
+        self.busy = False
+        """Whether a step is being taken; with the lock held, that is this thread's own step."""
 
 
 class Parameter(Leaf):
@@ -48,12 +50,19 @@ class Parameter(Leaf):
         self._lent = None
 
     def settle(self) -> None:
-        """Take a copy of a lent value: from now on it is the parameter's own."""
+        """Take a copy of a lent value: from now on it is the parameter's own.
+
+        Code that the lender's step itself calls reads what was before the step, which goes on to
+        replace it: then the value stays lent.
+        """
         lent = self._lent
-        if lent is not None:
-            lender, memory = lent
-            with lender.lock:
-                self._array, self._assigned, self._lent = memory.copy(), lender.serial, None
+        if lent is None:
+            return
+        lender, memory = lent
+        with lender.lock:
+            if self._lent is lent:  # and no other thread has settled it meanwhile
+                kept = lent if lender.busy else None
+                self._array, self._assigned, self._lent = memory.copy(), lender.serial, kept
 
     @property
     def assigned(self) -> int:

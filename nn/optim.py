@@ -36,7 +36,8 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Parameter], **hyper: Number) -> None:
         name = type(self).__name__
-        if not isinstance(parameters, Iterable) or isinstance(parameters, Parameter):
+        given: Any = parameters
+        if not isinstance(given, Iterable) or isinstance(given, Parameter):
             raise DTypeError(
                 f"{name} takes a list of parameters, but got {type(parameters).__name__} "
                 f"{parameters!r:.60}; pass module.parameters(), or [parameter]"
@@ -74,11 +75,20 @@ class Optimizer:
         return self._steps if lent is None else lent.steps
 
     def settle(self) -> None:
-        """Take back what is in a training step's memory."""
+        """Take back what is in a training step's memory, as `Parameter.settle` does."""
         lent = self._lent
-        if lent is not None:
-            self._state, self._steps = lent.read(self._state)
-            self._lent = None
+        if lent is None:
+            return
+        with lent.lock:
+            if self._lent is lent:
+                kept = lent if lent.busy else None
+                state, steps = lent.read(self._state)
+                self._state, self._steps, self._lent = state, steps, kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies take over: nothing of it is in a training step's memory."""
+        self.settle()
+        return {**self.__dict__, "_lent": None, "_known_places": {}}
 
     def init(self, parameter: Any) -> State:
         """Return the state of a parameter before the first update: arrays of any shape."""

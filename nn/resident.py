@@ -7,9 +7,11 @@ step happens wholly or not at all. What is in there is copied when somebody asks
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 from autograd import Graph, Parameter
+from autograd.errors import GraphError
 from autograd.execute.plan import compiled
 from autograd.graph import unique_name
 from autograd.node import _next_serial
@@ -18,6 +20,9 @@ from autograd.scope import drawing
 from autograd.spec import Array
 from nn.drawn import Drawn
 from nn.optim import Optimizer, State
+
+TAKING = Lock()
+"""Held while values are moved into a plan; who holds it waits for no other lock."""
 
 
 class Resident(Lender):
@@ -58,12 +63,14 @@ class Resident(Lender):
         return int(self.counter) - 1
 
     def read(self, every: Sequence[State]) -> tuple[list[State], int]:
-        """Return the state of all parameters, those in here copied, and the number of updates."""
-        with self.lock:
-            found = list(every)
-            for i, state in zip(self.trained, self.states, strict=True):
-                found[i] = tuple([x.copy() for x in state])
-            return found, self.steps
+        """Return the state of all parameters, those in here copied, and the number of updates.
+
+        Who calls it holds the lock.
+        """
+        found = list(every)
+        for i, state in zip(self.trained, self.states, strict=True):
+            found[i] = tuple([x.copy() for x in state])
+        return found, self.steps
 
     def run(
         self, optimizer: Optimizer, seldom: Sequence[Array], batch: Mapping[str, Array]
@@ -72,21 +79,34 @@ class Resident(Lender):
 
         The former are arrays that nobody writes to.
         """
-        with self.lock:
-            self._take(optimizer)
-            if seldom is not self.latest:
-                self._take_seldom(seldom)
-            for name, place in self.batch:
-                place[...] = batch[name]
-            try:
-                results: list[Array] = self.call()
-            except Exception:  # nothing has changed
-                raise
-            except BaseException:  # the step may have been taken
-                self.serial = _next_serial()
-                raise
+        while True:
+            with self.lock:
+                if self.busy:
+                    raise GraphError(
+                        "a training step was run by a function that the same step calls; run it "
+                        "after that step"
+                    )
+                if self._holds(optimizer) or self._take(optimizer):
+                    return self._step(seldom, batch)
+            self._release(optimizer)
+
+    def _step(self, seldom: Sequence[Array], batch: Mapping[str, Array]) -> list[Array]:
+        if seldom is not self.latest:
+            self._take_seldom(seldom)
+        for name, place in self.batch:
+            place[...] = batch[name]
+        try:
+            self.busy = True
+            results: list[Array] = self.call()
             self.serial = _next_serial()
             return results
+        except Exception:  # nothing has changed
+            raise
+        except BaseException:  # the step may have been taken
+            self.serial = _next_serial()
+            raise
+        finally:
+            self.busy = False
 
     def _take_seldom(self, values: Sequence[Array]) -> None:
         for i, (place, value) in enumerate(zip(self.seldom, values, strict=True)):
@@ -94,22 +114,49 @@ class Resident(Lender):
                 place[...] = self.known[i] = value
         self.latest = values
 
-    def _take(self, optimizer: Optimizer) -> None:
-        """Move values in that are not in here."""
+    def _holds(self, optimizer: Optimizer) -> bool:
+        """Whether all values are in here."""
         parameters: list[Parameter] = optimizer.parameters
         for i, loan in self.loans:
-            parameter = parameters[i]
-            if parameter._lent is not loan:
-                loan[1][...] = parameter._value
+            if parameters[i]._lent is not loan:
+                return False
+        return optimizer._lent is self
+
+    def _take(self, optimizer: Optimizer) -> bool:
+        """Move values in that are not in here; return False if another step holds some."""
+        with TAKING:
+            missing = []
+            for i, loan in self.loans:
+                parameter: Parameter = optimizer.parameters[i]
+                if parameter._lent is None:
+                    missing.append((parameter, loan))
+                elif parameter._lent is not loan:
+                    return False
+            if optimizer._lent is None:
+                for i, state in zip(self.trained, self.states, strict=True):
+                    for place, value in zip(state, optimizer._state[i], strict=True):
+                        place[...] = value
+                self.counter[...] = optimizer._steps + 1.0
+                optimizer._lent = self
+            elif optimizer._lent is not self:
+                return False
+            for parameter, loan in missing:
+                loan[1][...] = parameter._array
                 self.serial = max(self.serial, parameter._assigned)
                 parameter._lent = loan
+            return True
+
+    def _release(self, optimizer: Optimizer) -> None:
+        """Have other steps give back what they hold.
+
+        This waits for their locks, so this step's own is not held: they may be waiting for it.
+        """
+        for i, loan in self.loans:
+            parameter: Parameter = optimizer.parameters[i]
+            if parameter._lent is not loan:
+                parameter.settle()
         if optimizer._lent is not self:
-            every = optimizer.state
-            for i, state in zip(self.trained, self.states, strict=True):
-                for place, value in zip(state, every[i], strict=True):
-                    place[...] = value
-            self.counter[...] = optimizer.steps + 1.0
-            optimizer._lent = self
+            optimizer.settle()
 
 
 def _counting(drawn: Drawn) -> tuple[Graph, str, str]:

@@ -76,3 +76,26 @@ def test_every_loop_form_agrees_with_the_reference(form, order, backend):
             continue
         largest = np.abs(value[np.isfinite(value)]).max(initial=1.0)
         np.testing.assert_allclose(other, value, rtol=digits, atol=digits * largest)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_plan_may_be_run_by_a_function_that_it_calls(backend):
+    if backend == "native":
+        pytest.importorskip("llvmlite")
+    inner = []
+
+    @ag.custom_vjp
+    def curious(x):
+        if plan is not None and len(inner) < 1:
+            inner.append(None)
+            inner[0] = plan.run(x=np.array([4.0, 5.0]))["y"]
+        return x * 2.0
+
+    plan = None
+    x = ag.input("x", (2,))
+    graph = ag.Graph(x, {"y": curious(ag.sin(x)) + ag.cos(x)})
+    plan = graph.compile(backend=backend)
+    outer = plan.run(x=np.array([1.0, 2.0]))["y"]
+    for values, found in (([1.0, 2.0], outer), ([4.0, 5.0], inner[0])):
+        expected = np.sin(values) * 2.0 + np.cos(values)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -1,5 +1,6 @@
 """Training steps as graphs: the eager habit's results, bit for bit; whole steps or none."""
 
+import copy
 import gc
 import signal
 import threading
@@ -11,6 +12,8 @@ import pytest
 
 import autograd as ag
 import nn
+from autograd.errors import GraphError
+from nn.resident import Resident
 from nn.train import TrainingStep
 
 STEPS, T, B = 12, 6, 4
@@ -353,6 +356,157 @@ def test_threads_do_whole_steps():
     assert optimizer.steps == 41
     twin[2].many(xs=XS[:1].repeat(41, 0), ys=YS[:1].repeat(41, 0))
     assert_alike((net, optimizer), twin)
+
+
+RESIDENT = pytest.mark.parametrize("backend", ["numpy", "native"])
+
+
+def small(backend, optimizer=nn.Adam, size=3, fn=lambda w: w):
+    """Parameters, their optimizer and its step; `fn` is applied to the first parameter."""
+    if backend == "native":
+        pytest.importorskip("llvmlite")
+    ws = [ag.parameter(f"w{i}", np.ones(size)) for i in range(4)]
+    own = optimizer(ws, lr=0.1)
+    step = TrainingStep(
+        lambda x: ag.square(fn(ws[0]) * x).sum() + sum((w * x).sum() for w in ws[1:]),
+        own,
+        backend=backend,
+    )
+    return ws, own, step
+
+
+def in_thread(fn, name):
+    thread = threading.Thread(target=fn, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+@RESIDENT
+def test_steps_that_share_parameters_do_not_wait_for_each_other_for_ever(backend, monkeypatch):
+    """The one begins while the other is half way through moving the parameters to its plan."""
+    ws, _, one = small(backend, nn.SGD)
+    other = TrainingStep(one.loss, nn.SGD(ws, lr=0.1), backend=backend)
+    x = np.ones(3)
+    one.run(x=x)
+    other.run(x=x)
+    half_way, arrived = threading.Event(), threading.Event()
+    settle = ag.Parameter.settle
+
+    def slowly(parameter):
+        if threading.current_thread().name == "one" and parameter is ws[1]:
+            half_way.set()
+            arrived.wait(0.3)
+        if threading.current_thread().name == "other":
+            arrived.set()
+        settle(parameter)
+
+    monkeypatch.setattr(ag.Parameter, "settle", slowly)
+    threads = [in_thread(lambda: one.run(x=x), "one")]
+    assert half_way.wait(10)
+    threads.append(in_thread(lambda: other.run(x=x), "other"))
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    monkeypatch.undo()
+    np.testing.assert_allclose(ws[1].value, 1.0 - 4 * 0.1)
+
+
+@RESIDENT
+def test_a_step_is_not_lost_while_another_thread_looks_at_the_state(backend, monkeypatch):
+    ws, own, step = small(backend)
+    others, plain, undisturbed = small(backend)
+    x = np.arange(3.0)
+    step.run(x=x)
+    undisturbed.run(x=x)
+    has_read, stepped = threading.Event(), threading.Event()
+    read = Resident.read
+
+    def slowly(*args):
+        found = read(*args)
+        has_read.set()
+        stepped.wait(0.3)
+        return found
+
+    monkeypatch.setattr(Resident, "read", slowly)
+    thread = in_thread(lambda: own.state, "reader")
+    assert has_read.wait(10)
+    step.run(x=x)
+    stepped.set()
+    thread.join(10)
+    monkeypatch.undo()
+    undisturbed.run(x=x)
+    assert own.steps == plain.steps == 2
+    np.testing.assert_array_equal([w.value for w in ws], [w.value for w in others])
+    np.testing.assert_array_equal(own.state, plain.state)
+
+
+@RESIDENT
+def test_code_called_by_a_step_may_look_at_what_is_trained(backend):
+    seen = []
+
+    @ag.custom_vjp
+    def watched(w):
+        if len(seen) < 3 and step is not None:
+            seen.append((ws[1].value, own.steps, own.state))
+        return w * 1.0
+
+    @watched.defvjp
+    def _(g, y, w):
+        return g * 1.0
+
+    step = None
+    ws, own, step = small(backend, fn=watched)
+    others, plain, other_step = small(backend)
+    step.graph(x=np.ones(3))
+    seen.clear()  # drawing calls the function, too
+    for t in range(3):
+        step.run(x=np.ones(3))
+        other_step.run(x=np.ones(3))
+        np.testing.assert_array_equal([w.value for w in ws], [w.value for w in others])
+        assert own.steps == plain.steps == t + 1
+    assert seen[0][1] == 0
+    np.testing.assert_array_equal(seen[0][0], np.ones(3))  # as it was before the step
+
+
+@RESIDENT
+def test_a_step_cannot_be_run_by_itself(backend):
+    @ag.custom_vjp
+    def again(w):
+        if inside:
+            step.run(x=np.ones(3))
+        return w * 1.0
+
+    @again.defvjp
+    def _(g, y, w):
+        return g * 1.0
+
+    inside = False
+    ws, own, step = small(backend, fn=again)
+    step.run(x=np.ones(3))
+    before = [w.value for w in ws]
+    inside = True
+    with pytest.raises(GraphError, match="was run by a function that the same step calls"):
+        step.run(x=np.ones(3))
+    np.testing.assert_array_equal([w.value for w in ws], before)
+    assert own.steps == 1
+    inside = False
+    step.run(x=np.ones(3))
+    assert own.steps == 2
+
+
+@RESIDENT
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copies_of_an_optimizer_go_their_own_way(backend, copied):
+    _, own, step = small(backend)
+    step.run(x=np.ones(3))
+    twin = copied(own)
+    before = [np.array(x) for state in twin.state for x in state]
+    step.run(x=np.ones(3))
+    assert (twin.steps, own.steps) == (1, 2)
+    for x, y in zip(before, [x for state in twin.state for x in state], strict=True):
+        np.testing.assert_array_equal(x, y)
+    twin.step([np.ones(3)] * 4)
+    assert (twin.steps, own.steps) == (2, 2)
 
 
 def test_check_finite_looks_into_training_steps():

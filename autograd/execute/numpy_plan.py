@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from autograd.arrays import apart
 from autograd.execute.lower import Call, Compute, Copy, Instruction, Lowering, Place, Repeat, Var
 from autograd.execute.numpy_rules import rule_for
-from autograd.execute.reference import compute, note
+from autograd.execute.reference import compute, execute, note
 from autograd.execute.refs import Ref, packed
 from autograd.execute.source import FILE, defined, remark
 from autograd.execute.storage import aligned
@@ -395,11 +395,14 @@ class NumpyProgram:
             if isinstance(b.node, Parameter) and b.kind == "parameter"
         ]
         self.known: list[Any] = [None] * len(self.parameters)
-        self.lock = Lock()
+        self.lock = RLock()
+        self.running = False
 
     def execute(self, values: Sequence[Any]) -> list[Array]:
         """Return the values of the outputs for `values` of the inputs, which have their specs."""
         with self.lock:
+            if self.running:  # by a function that it calls: the memory is in use
+                return execute(self.lowering.graph, values)
             for memory, value in zip(self.inputs, values, strict=True):
                 memory[...] = value
             return self.call()
@@ -412,10 +415,13 @@ class NumpyProgram:
                 memory.reshape(value.shape)[...] = value
                 self.known[i] = value
         try:
+            self.running = True
             return self.function()
         except Exception as error:
             self._say_where(error)
             raise
+        finally:
+            self.running = False
 
     def _say_where(self, error: Exception) -> None:
         """Add to `error` which node the line computes in which it arose."""
