@@ -19,6 +19,7 @@ from autograd.execute.numpy_rules.writing import (
     Printed,
     Writer,
     call,
+    contiguous,
     copied,
     floating,
     number,
@@ -106,9 +107,20 @@ def _sum_columns(writer: Writer, x: str, y: str, spec: Spec, count: int, keepdim
     writer.line(f"{one}.dot({x}, {y})")
 
 
+def _safe(writer: Writer, x: str, spec: Spec) -> str:
+    """Return what the extremes of `x` can be taken of.
+
+    NumPy 2.0 gets those of two or three elements wrong if they lie backwards and there is an `out`.
+    """
+    return contiguous(writer, x, spec)
+
+
 def _fold_rule(ufunc: Any) -> Printed:
     def write(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
-        write_fold(writer, ufunc, ins[0], outs[0], node.attrs["axis"], node.attrs["keepdims"])
+        x = ins[0]
+        if ufunc in (np.maximum, np.minimum):
+            x = _safe(writer, x, node.inputs[0].spec)
+        write_fold(writer, ufunc, x, outs[0], node.attrs["axis"], node.attrs["keepdims"])
 
     return Printed(write)
 
@@ -207,7 +219,7 @@ def _write_shift(writer: Writer, x: str, spec: Spec, axes: Shape) -> str:
     largest = writer.scratch(Spec(_kept(spec.shape, axes), spec.dtype))
     nothing = 0 in [spec.shape[a] for a in axes]
     initial = number(writer, -np.inf, spec.dtype) if nothing else ""
-    write_fold(writer, np.maximum, x, largest, axes, True, initial)
+    write_fold(writer, np.maximum, _safe(writer, x, spec), largest, axes, True, initial)
     return largest
 
 
