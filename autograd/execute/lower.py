@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autograd.execute.refs import VIEWS, Ref, reshaped, view, whole
-from autograd.execute.storage import ALIGNMENT, Need, arranged
+from autograd.execute.storage import Need, arranged, padded
 from autograd.graph import Graph
 from autograd.node import OPS, Node
 from autograd.spec import UNKNOWN, Spec
@@ -175,7 +175,7 @@ class Lowering:
         for buffer in self.buffers:
             if buffer.kind == kind:
                 buffer.at = end
-                end += -(-buffer.size * buffer.spec.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+                end += padded(buffer.size * buffer.spec.dtype.itemsize)
         return end
 
     def buffer(

@@ -309,9 +309,7 @@ class Printer:
             return "range(count)"
         if instruction.length is None:
             return f"{self.constant(repeat, 'repeat')}(None)"
-        steps = range(instruction.length)
-        self.kept.append(steps)
-        return self.constant(steps, "steps")
+        return self.constant(range(instruction.length), "steps")
 
     def _rows(self, rows: Ref, instruction: Repeat) -> str:
         """Return the name of what a loop goes over: `rows` in its order, one array a step."""

@@ -65,11 +65,7 @@ class Ref:
 
     def between(self, start: int, stop: int) -> Ref:
         """Return rows `start` to `stop` along the first axis."""
-        return replace(
-            self,
-            spec=Spec((stop - start, *self.shape[1:]), self.dtype),
-            offset=self.offset + start * self.strides[0],
-        )
+        return self.part(0, start, stop - start)
 
     def part(self, axis: int, start: int, length: int) -> Ref:
         """Return `length` places from `start` on along `axis`."""

@@ -29,6 +29,11 @@ class Need(NamedTuple):
     last: int
 
 
+def padded(nbytes: int) -> int:
+    """Return `nbytes` rounded up to a multiple of the alignment."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
 def arranged(needs: Sequence[Need]) -> tuple[list[int], int]:
     """Return where in one block each of `needs` begins, and how long the block is (bytes).
 
@@ -41,7 +46,7 @@ def arranged(needs: Sequence[Need]) -> tuple[list[int], int]:
     total = 0
     for i in sorted(range(len(needs)), key=lambda i: (needs[i].first, -needs[i].nbytes)):
         need = needs[i]
-        size = -(-need.nbytes // ALIGNMENT) * ALIGNMENT
+        size = padded(need.nbytes)
         while ends and ends[0][0] < need.first:
             _, start, length = heappop(ends)
             holes = _joined(holes, start, length)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from autograd.graph import Graph
@@ -80,23 +80,21 @@ def _neutral(graph: Graph, known: dict[Graph, Graph]) -> Task:
     return known[graph]
 
 
-def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
-    """Return `graph` with some nodes replaced by others of the same spec.
+def rewired(
+    heads: Sequence[Node], others: Mapping[Node, Node], fixed: Iterable[Node] = ()
+) -> list[Node]:
+    """Return `heads` with the nodes that are keys of `others` replaced; the unchanged is shared.
 
-    A replacement is drawn on nodes of `graph` as it is, also on ones that are replaced themselves,
-    as long as that goes round in no circle. `graph` itself comes back if nothing changes.
+    What is `fixed` stays, and nothing before it is looked at.
     """
-    if not replacements:
-        return graph
-    made: dict[Node, Node] = {port: port for port in graph.inputs.values()}
-    heads = list(graph.outputs.values())
+    made: dict[Node, Node] = {node: node for node in fixed}
     stack = list(heads)
     while stack:
         node = stack[-1]
         if node in made:
             stack.pop()
             continue
-        other = replacements.get(node)
+        other = others.get(node)
         needed = node.inputs if other is None else (other,)
         missing = [x for x in needed if x not in made]
         if missing:
@@ -109,9 +107,22 @@ def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
             made[node] = node
         else:
             made[node] = renewed(node, [made[x] for x in node.inputs])
-    if all([made[head] is head for head in heads]):
+    return [made[head] for head in heads]
+
+
+def substitute(graph: Graph, replacements: Mapping[Node, Node]) -> Graph:
+    """Return `graph` with some nodes replaced by others of the same spec.
+
+    A replacement is drawn on nodes of `graph` as it is, also on ones that are replaced themselves,
+    as long as that goes round in no circle. `graph` itself comes back if nothing changes.
+    """
+    if not replacements:
         return graph
-    return _with_outputs(graph, [made[head] for head in heads])
+    heads = list(graph.outputs.values())
+    made = rewired(heads, replacements, graph.inputs.values())
+    if all([new is head for new, head in zip(made, heads, strict=True)]):
+        return graph
+    return _with_outputs(graph, made)
 
 
 def rewritten(graph: Graph, rule: Callable[[Node], Node | None]) -> Graph:

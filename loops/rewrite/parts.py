@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from autograd.graph import Graph, ancestors, unique_name
 from autograd.node import OPS, Node
 from autograd.rewrite.cost import Cost, cost_of
-from autograd.rewrite.nodes import like, renewed
+from autograd.rewrite.nodes import like, renewed, rewired
 from autograd.scope import drawing
 from autograd.spec import Spec
 from loops.form import Ports, lags_of, loop_attrs, ports_of
@@ -163,30 +163,6 @@ class Parts:
             if new is not result and new.name is None:
                 like(new, item)
         return found
-
-
-def rewired(heads: Sequence[Node], others: Mapping[Node, Node]) -> list[Node]:
-    """Return `heads` with the nodes that are keys of `others` replaced; the unchanged is shared."""
-    done: dict[Node, Node] = {}
-    stack = list(heads)
-    while stack:
-        node = stack[-1]
-        if node in done:
-            stack.pop()
-            continue
-        other = others.get(node)
-        needed = node.inputs if other is None else (other,)
-        missing = [x for x in needed if x not in done]
-        if missing:
-            stack += missing
-            continue
-        stack.pop()
-        if other is not None:
-            done[node] = done[other]
-        else:
-            same = all([done[x] is x for x in node.inputs])
-            done[node] = node if same else renewed(node, [done[x] for x in node.inputs])
-    return [done[head] for head in heads]
 
 
 def loops_in(graph: Graph) -> list[tuple[Node, list[Node]]]:
