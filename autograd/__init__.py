@@ -102,7 +102,7 @@ from autograd.ops.index import (
 from autograd.ops.join import concat, pad, repeat, split, tile
 from autograd.ops.linalg import SingularError, cholesky, det, inv, slogdet, solve
 from autograd.ops.piecewise import abs, ceil, clip, floor, maximum, minimum, round, sign
-from autograd.ops.positions import positions
+from autograd.ops.positions import positions, repeat_like
 from autograd.ops.products import dot, inner, matmul, outer, tensordot, vdot
 from autograd.ops.reduce import (
     all,
@@ -316,6 +316,7 @@ __all__ = [
     "relu",
     "remainder",
     "repeat",
+    "repeat_like",
     "reshape",
     "roll",
     "round",

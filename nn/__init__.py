@@ -14,6 +14,7 @@ from nn.losses import (
 )
 from nn.module import Module
 from nn.optim import SGD, Adam, Optimizer
+from nn.randomness import randomness
 from nn.recurrent import RNN, RNNCell
 from nn.train import TrainingStep
 
@@ -30,5 +31,6 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "half_squared_error",
     "init",
+    "randomness",
     "squared_error",
 ]

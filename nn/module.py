@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
 
 from autograd import Parameter
-from autograd.errors import LoopGradError
+from autograd.errors import LoopGradError, ShapeError
+from autograd.node import Node, _next_serial
+from autograd.spec import Array, spec_of
 
 
 class Module:
@@ -29,6 +34,8 @@ class Module:
     """
 
     _parent: weakref.ref[Module] | None = None
+    training: bool = True
+    """Whether dropout drops: `train()` and `eval()` set it for a module and all in it."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -63,33 +70,161 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield (path, parameter) in the order of assignment, each parameter once."""
+    # What is in it.
+
+    def members(self) -> Iterator[tuple[str, Parameter | Module]]:
+        """Yield (name, member) for the parameters and modules it holds itself, in their order."""
+        for name, value in vars(self).items():
+            yield from _members(name, value)
+
+    def _walk(self) -> Iterator[tuple[str, Parameter | Module]]:
+        """Yield (path, member) for itself and all that is in it, each once."""
         seen: set[Any] = set()
-        stack: list[tuple[str, Any]] = [("", self)]
+        stack: list[tuple[str, Parameter | Module]] = [("", self)]
         while stack:
             path, member = stack.pop()
             if member in seen:
                 continue
             seen.add(member)
+            yield path, member
+            if isinstance(member, Module):
+                prefix = f"{path}." if path else ""
+                inner = [(prefix + name, value) for name, value in member.members()]
+                stack += reversed(inner)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield (path, parameter) in the order of assignment, each parameter once."""
+        for path, member in self._walk():
             if isinstance(member, Parameter):
                 yield path, member
-                continue
-            prefix = f"{path}." if path else ""
-            inner = [m for name, value in vars(member).items() for m in _members(name, value)]
-            stack += [(prefix + name, value) for name, value in reversed(inner)]
 
     def parameters(self) -> list[Parameter]:
         """Return all parameters, in the order of `named_parameters`."""
         return [parameter for _, parameter in self.named_parameters()]
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Yield (path, module) for itself, whose path is "", and all modules in it, each once."""
+        for path, member in self._walk():
+            if isinstance(member, Module):
+                yield path, member
+
+    def modules(self) -> list[Module]:
+        """Return itself and all modules in it, in the order of `named_modules`."""
+        return [module for _, module in self.named_modules()]
 
     def zero_grad(self) -> None:
         """Forget the gradients that `backward()` has accumulated."""
         for parameter in self.parameters():
             parameter.grad = None
 
+    # Modes.
 
-def _members(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` for itself and all modules in it; return itself."""
+        if type(mode) is not bool:
+            raise LoopGradError(
+                f"train() takes True or False, but got {type(mode).__name__} {mode!r:.60}; data "
+                "are given to nn.fit or nn.TrainingStep"
+            )
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Set `training` to False for itself and all modules in it; return itself."""
+        return self.train(False)
+
+    # Values as data.
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of the values of all parameters by their paths."""
+        return {name: np.array(p.value) for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Difference:
+        """Give all parameters the values of `state`, arrays by path; return what did not match.
+
+        All of it happens or nothing: what is missing, extra or of another shape is listed in one
+        error. Without `strict` missing and extra names are let pass, and returned; shapes must
+        match still. Values of another float dtype are converted.
+        """
+        if not isinstance(state, Mapping):
+            raise LoopGradError(
+                f"load_state_dict takes a dict of arrays by name, but got {type(state).__name__}; "
+                "read files with nn.load"
+            )
+        own = dict(self.named_parameters())
+        arrays = {
+            name: np.asarray(x.value if isinstance(x, Node) else x)
+            for name, x in state.items()
+            if name in own
+        }
+        difference = Difference(
+            [name for name in own if name not in state],
+            [str(name) for name in state if name not in own],
+            [
+                f"'{name}' is {own[name].spec}, but {spec_of(x)} came"
+                for name, x in arrays.items()
+                if x.shape != own[name].shape or x.dtype.kind != "f"
+            ],
+        )
+        if difference.mismatched or (strict and (difference.missing or difference.extra)):
+            raise (ShapeError if difference.mismatched else LoopGradError)(
+                f"the values do not fit {type(self).__name__}: {difference}; nothing was changed"
+            )
+        assign({own[name]: x.astype(own[name].dtype) for name, x in arrays.items()})
+        return difference
+
+    def __repr__(self) -> str:
+        found = list(self._walk())[1:]
+        width = max([len(path) for path, _ in found], default=0)
+        count = sum([p.size for p in self.parameters()])
+        lines = [f"{type(self).__name__} ({count:,} parameters)"]
+        return "\n".join([*lines, *[f"  {path:{width}}  {_said(m)}" for path, m in found]])
+
+
+class Difference:
+    """How the names and shapes of given values differ from those of a module."""
+
+    def __init__(self, missing: list[str], extra: list[str], mismatched: list[str]) -> None:
+        self.missing = missing
+        self.extra = extra
+        self.mismatched = mismatched
+
+    def __str__(self) -> str:
+        parts = []
+        if self.missing:
+            parts.append(f"missing: {listed_some(self.missing)}")
+        if self.extra:
+            parts.append(f"extra: {listed_some(self.extra)}")
+        if self.mismatched:
+            parts.append(f"of another shape or kind: {listed_some(self.mismatched, '; ')}")
+        return "; ".join(parts) or "no difference"
+
+    __repr__ = __str__
+
+
+def listed_some(names: list[str], separator: str = ", ") -> str:
+    """Return the first 20 of `names`, and how many more there are."""
+    shown = separator.join(names[:20])
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
+
+
+def assign(values: Mapping[Parameter, Array]) -> None:
+    """Give parameters new values, arrays nobody else holds, of their specs, all at once.
+
+    All of it happens in one call into C, as in `Optimizer.replace`: no signal in between.
+    """
+    count = len(values)
+    names = [*["_array"] * count, *["_assigned"] * count, *["_lent"] * count]
+    new = [*values.values(), *[_next_serial()] * count, *[None] * count]
+    deque(map(setattr, [*values] * 3, names, new), maxlen=0)
+
+
+def _said(member: Parameter | Module) -> str:
+    return str(member.spec) if isinstance(member, Parameter) else type(member).__name__
+
+
+def _members(path: str, value: Any) -> Iterator[tuple[str, Parameter | Module]]:
     """Yield (path, member) for the parameters and modules in `value`: itself, or its items."""
     stack: list[tuple[str, Any]] = [(path, value)]
     while stack:

@@ -431,6 +431,23 @@ row(
     label="axis",
 )
 
+row(
+    "repeat_like",
+    ag.repeat_like,
+    lambda x, like: np.broadcast_to(x, (like.shape[0], *x.shape)),
+    floats((2, 3), (4, 1)),
+    floats((), (3,)),
+    floats((3,), (0, 2)),
+    floats((3,), (1,)),
+)
+row(
+    "repeat_like",
+    lambda x, like: ag.repeat_like(x, like, 1),
+    lambda x, like: np.broadcast_to(x, (like.shape[1], *x.shape)),
+    floats((3,), (2, 5, 3)),
+    label="axis",
+)
+
 # Products.
 
 row(
@@ -655,6 +672,7 @@ wrong("matmul", ag.matmul, floats((2, 2, 2), (3, 2, 2)), ShapeError, "leading ax
 wrong("matmul", lambda a, b: ag.tensordot(a, b, 3), floats((2, 3), (3,)), ShapeError, "give fewer")
 wrong("matmul", lambda a, b: ag.tensordot(a, b, 1), floats((2, 3), (2,)), ShapeError, "pair others")
 wrong("positions", ag.positions, floats(()), ShapeError, "axis 0 does not exist")
+wrong("repeat_like", ag.repeat_like, floats((2,), ()), ShapeError, "axis 0 does not exist")
 for subscripts, match in (
     ("ij->k", "letters after '->'"),
     ("i->i", "has 1 letters for an operand"),

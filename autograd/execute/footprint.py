@@ -34,8 +34,8 @@ def _words(text: str) -> frozenset[str]:
 
 VIEWS = _words(
     """
-    broadcast_to diagonal expand_dims flip identity item permute_dims slice split squeeze
-    stop_gradient swapaxes unstack
+    broadcast_to diagonal expand_dims flip identity item permute_dims repeat_like slice split
+    squeeze stop_gradient swapaxes unstack
     """
 )
 """Ops whose results look at their first input, which therefore stays as long as they do."""

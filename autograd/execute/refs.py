@@ -14,7 +14,7 @@ from autograd.spec import Array, Spec
 VIEWS = frozenset(
     [
         *["expand_dims", "squeeze", "broadcast_to", "swapaxes", "permute_dims", "flip"],
-        *["slice", "split", "unstack", "identity", "stop_gradient"],
+        *["slice", "split", "unstack", "identity", "stop_gradient", "repeat_like"],
     ]
 )
 """Ops whose `forward` only looks at its input in another way. (`reshape`: where it can.)"""
@@ -124,7 +124,7 @@ def _looked_at(node: Node, x: Array) -> Any:
     """Return `forward` of a view, also where that copies because a small copy is faster."""
     if node.op.name == "flip" and not x.ndim:
         return x
-    if node.op.name == "broadcast_to":
+    if node.op.name in ("broadcast_to", "repeat_like"):
         return np.broadcast_to(x, node.shape)
     if node.op.name == "unstack" and x.ndim == 1:
         return [x[i, ...] for i in range(len(x))]

@@ -36,6 +36,7 @@ SAFE = frozenset(
     | {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
     | {"logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite"}
     | {"reshape", "permute_dims", "swapaxes", "broadcast_to", "flip", "roll", "item", "positions"}
+    | {"repeat_like"}
     | {"stack", "unstack", "split", "concat", "pad", "slice", "slice_set", "gather", "scatter_set"}
     | {"diagonal", "embed_diagonal", "tril", "triu"}
     | {"random_uniform", "random_normal", "random_split", "random_fold_in"}

@@ -54,7 +54,7 @@ def _ones(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     copied(writer, outs[0], reshaped(ins[0], node.inputs[0].shape, node.shape))
 
 
-@rule("broadcast_to")
+@rule("broadcast_to", "repeat_like")
 def _broadcast_to(writer: Writer, outs: list[str], ins: list[str], node: Node) -> None:
     copied(writer, outs[0], ins[0])
 
