@@ -5,7 +5,7 @@ output. Weights have PyTorch's names and layout: weight_ih (gates * H, D), weigh
 bias_ih and bias_hh (gates * H,), which may be missing. Gates stand one below the other: input,
 forget, cell, output in an LSTM; reset, update, new in a GRU.
 
-What PyTorch has is checked against it (tests/fixtures/torch_*.json); the rest, and where it is from:
+What PyTorch has is checked against it (tests/fixtures). The rest, and where it is from:
 
 * peepholes: Gers and Schmidhuber, Recurrent nets that time and count, IJCNN 2000
 * the reset gate before the product: Cho et al., arXiv:1406.1078 (PyTorch's is behind it)
