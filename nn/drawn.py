@@ -139,12 +139,12 @@ def draw_step(graph: Graph, optimizer: Optimizer, memory: int | str | None) -> D
         ]
         scalars = {
             name: draw_input(unique_name(name, taken), Spec((), np.dtype(float)), None, False)
-            for name in (*optimizer.hyper, "step")
+            for name in (*optimizer.number_names, "step")
         }
         gradients = ag.grad(loss, parameters, memory=memory)
-        hyper = {name: scalars[name] for name in optimizer.hyper}
+        hyper = {name: scalars[name] for name in optimizer.number_names}
         before = [tuple(state.values()) for state in states]
-        updated = optimizer.updated(parameters, gradients, before, scalars["step"], hyper)
+        updated = optimizer.updated(trained, parameters, gradients, before, scalars["step"], hyper)
     inputs: dict[str, Node] = {names[p]: p for p in kept}
     inputs |= {names[p]: p for p in parameters}
     for state in states:
@@ -184,8 +184,7 @@ def _state_inputs(
 ) -> dict[str, Node]:
     """Return an input for each part of the state of the parameter called `name`."""
     inputs = {}
-    for k, x in enumerate(state):
-        part = optimizer.state_names[k] if k < len(optimizer.state_names) else f"state_{k}"
+    for part, x in zip(optimizer.part_names(state), state, strict=True):
         key = unique_name(f"{name}.{part}", taken)
         inputs[key] = draw_input(key, spec_of(x), None)
     return inputs

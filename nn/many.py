@@ -244,10 +244,10 @@ def _next_chunk(size: int, each: float, seconds: float) -> int:
 
 def _numbers(optimizer: Optimizer, first: int, count: int) -> list[Array]:
     """Return each of the optimizer's numbers in each of `count` steps."""
-    if not any(callable(getattr(optimizer, name)) for name in optimizer.hyper):
+    if not optimizer.scheduled:
         return [np.full(count, x) for x in optimizer.numbers(first).values()]
     rows = [optimizer.numbers(step) for step in range(first, first + count)]
-    return [np.array([row[name] for row in rows]) for name in optimizer.hyper]
+    return [np.array([row[name] for row in rows]) for name in optimizer.number_names]
 
 
 def computed(graph: Graph, values: Sequence[Array], backend: str | None) -> list[Array]:

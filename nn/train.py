@@ -73,7 +73,6 @@ class TrainingStep:
         self._drawn = Recent(MOST)
         self._latest: Drawn | None = None
         """What was drawn for the last batch."""
-        self._numbers: tuple[list[Any], list[Array]] = [], []
         self._lock = RLock()
 
     def __call__(self, *args: Any, **batch: Any) -> dict[str, Array]:
@@ -99,7 +98,7 @@ class TrainingStep:
             resident = drawn.residents.get(backend)
             if resident is None:
                 resident = drawn.residents[backend] = Resident(drawn, backend)
-            seldom = self._numbers_now()
+            seldom = optimizer.number_arrays()
             if drawn.kept:
                 seldom = [*drawn.kept_values(), *seldom]
             results = resident.run(optimizer, seldom, batch)
@@ -110,25 +109,13 @@ class TrainingStep:
         values = [
             *drawn.kept_values(),
             *drawn.changing(),
-            *self._numbers_now(),
+            *optimizer.number_arrays(),
             np.array(optimizer.steps + 1.0),
             *given,
         ]
         results = computed(drawn.graph, values, self.backend)
         drawn.replace(results, 1)
         return [locked(apart(x, given)) for x in results[drawn.width :]]
-
-    def _numbers_now(self) -> list[Array]:
-        """Return the optimizer's numbers for the next step; made anew only where they changed."""
-        optimizer = self.optimizer
-        now = [getattr(optimizer, name) for name in optimizer.hyper]
-        writable = np.ndarray in map(type, now)  # who knows what is in it by now
-        if writable or now != self._numbers[0]:
-            arrays = [np.array(x) for x in optimizer.numbers(optimizer.steps).values()]
-            if writable or any(map(callable, now)):
-                return arrays
-            self._numbers = now, arrays
-        return self._numbers[1]
 
     def many(
         self,
