@@ -5,11 +5,17 @@ from loops._installation import refuse_foreign_autograd
 refuse_foreign_autograd()
 
 from nn import init as init
+from nn.cells import Cell, GRUCell, LSTMCell, RNNCell
+from nn.classification import cross_entropy, kl_divergence, nll
+from nn.ctc import ctc
+from nn.dropout import Dropout
 from nn.linear import Linear
 from nn.losses import (
+    absolute_error,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     half_squared_error,
+    huber,
     squared_error,
 )
 from nn.module import Module
@@ -32,10 +38,12 @@ from nn.optim import (
 )
 from nn.optim import schedules as schedules
 from nn.randomness import randomness
-from nn.recurrent import RNN, RNNCell
+from nn.recurrent import GRU, LSTM, RNN, Recurrent
 from nn.train import TrainingStep
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "RNN",
     "SGD",
     "Adadelta",
@@ -45,6 +53,10 @@ __all__ = [
     "Adamax",
     "ArticleAdadelta",
     "Average",
+    "Cell",
+    "Dropout",
+    "GRUCell",
+    "LSTMCell",
     "Linear",
     "Lion",
     "Module",
@@ -53,13 +65,20 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "RNNCell",
+    "Recurrent",
     "TrainingStep",
+    "absolute_error",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "clip_by_norm",
     "clip_by_value",
+    "cross_entropy",
+    "ctc",
     "half_squared_error",
+    "huber",
     "init",
+    "kl_divergence",
+    "nll",
     "randomness",
     "schedules",
     "squared_error",

@@ -1,96 +1,398 @@
-"""Recurrent layers: a cell, and the cell as the body of a loop. Nobody differentiates them here."""
+"""Recurrent layers: a cell, and the cell as the body of a loop. Nobody differentiates them here.
+
+`Recurrent` runs any cell: layer on layer, in both directions, over ragged batches, block by block.
+`RNN`, `LSTM` and `GRU` are that with torch's cells, names of parameters and form of states.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 import autograd as ag
-from autograd.describe import describe
-from autograd.errors import LoopGradError, ShapeError
+from autograd import Parameter
+from autograd.describe import describe, listed_names
+from autograd.errors import GraphError, LoopGradError, ShapeError
 from autograd.execute.reference import mark_often
+from autograd.graph import ancestors, unique_name
 from autograd.node import Node, draw_input
-from autograd.scope import drawing
+from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
-from loops import repeat
-from nn.init import Rng, bounded_by_fan, generator
+from autograd.tree import flatten, shown, unflatten
+from loops import CarriedState, LoopNode, repeat
+from nn.cells import (
+    Cell,
+    GRUCell,
+    LSTMCell,
+    RNNCell,
+    checked_size,
+    checked_state,
+    spread_over_batch,
+)
+from nn.dropout import Dropout
+from nn.init import Rng, generator
 from nn.linear import checked_features
 from nn.module import Module
+from nn.randomness import StepKeys
 
-ACTIVATIONS = ("tanh", "relu", "sigmoid")
-
-
-def _step(x: Any, h: Any, weights: Sequence[Any], nonlinearity: str) -> Any:
-    """h_t = f(x_t W_ih^T + h_{t-1} W_hh^T + b), with `weights` = [W_ih^T, W_hh^T] or [.., b]."""
-    total = x @ weights[0] + h @ weights[1]
-    if len(weights) == 3:
-        total = total + weights[2]
-    activation: Callable[[Any], Any] = getattr(ag, nonlinearity)
-    return activation(total)
+WAYS = ("forward", "backward")
 
 
-def _checked_nonlinearity(nonlinearity: str) -> str:
-    if nonlinearity not in ACTIVATIONS:
-        raise LoopGradError(
-            f"nonlinearity must be one of {', '.join(ACTIVATIONS)}, but is {nonlinearity!r}"
-        )
-    return nonlinearity
+class Recurrent(Module):
+    """A layer of any cell: a loop over time whose body is one step, or several such loops.
 
+        layer = nn.Recurrent(cell)
+        ys, last = layer(xs)          # xs (T, B, ...), ys (T, B, H), last: the state after T steps
 
-def _checked_state(h: Any, shape: tuple[int, ...], like: Node, what: str) -> Node:
-    """Return the initial state as a node of `shape`, zeros if it is None."""
-    node = ag.tensor(np.zeros(shape, like.dtype) if h is None else h)
-    if node.spec != Spec(shape, like.dtype):
-        raise ShapeError(
-            f"{what} must be {Spec(shape, like.dtype)} to go with {describe(like)}, but is "
-            f"{describe(node)}"
-        )
-    return node
+    `cell` is one, or a list of them: then each is a layer that reads what the one before put out.
+    With `bidirectional` each layer is a pair of cells, the second of which reads the sequence from
+    its end; their outputs are joined along the last axis. States are those of the cell; for several
+    layers a list of one each, for both directions a pair. Without a state, cells start from
+    their `initial_state()`.
 
+    - `dropout`: what layers but the last put out is dropped with that probability while training;
+      with `variational` the same units at all steps (Gal and Ghahramani 2016).
+    - `batch_first`: sequences are (B, T, ...) outside of the layer.
+    - `stateful`: a call without a state goes on where the last one ended (`state`, `set_state`,
+      `reset_state`). No gradient goes back into the call before: `state_grad` is what would have.
+    - `truncate=k`: gradients stay within blocks of k steps.
 
-class RNNCell(Module):
-    """One step of an RNN: (x (B, D), h (B, H)) -> h' (B, H); torch's `nn.RNNCell`.
+    `layer(xs, state, lengths=lengths)` runs row b for `lengths[b]` steps: its last state is that
+    after these, its outputs beyond them are zeros, and what lies in the padding reaches nothing.
+    `layer(xs, watch=("gate",))` returns a third value, a dict of what cells named so, at all
+    steps (T, B, ...); of several layers the names are "0.gate", "1.backward.gate".
 
-    h' = f(x weight_ih^T + bias_ih + h weight_hh^T + bias_hh), all starting uniform in +-1/sqrt(H).
+    Each layer and direction is one LoopNode, also on tensors: steps are never recorded one by one.
     """
+
+    def __init__(
+        self,
+        cell: Any,
+        *,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        variational: bool = False,
+        batch_first: bool = False,
+        stateful: bool = False,
+        truncate: int | None = None,
+        rng: Rng = None,
+    ) -> None:
+        self.bidirectional = bidirectional
+        self.several = isinstance(cell, (list, tuple)) and not (
+            bidirectional and any(isinstance(each, Cell) for each in cell)
+        )
+        """Whether states are lists, of one for each layer."""
+        self.cells = _checked_cells(cell, bidirectional)
+        self.batch_first = batch_first
+        self.stateful = stateful
+        self.truncate = truncate
+        rng = generator(rng)
+        self.dropout = Dropout(dropout, variational=variational, rng=rng) if dropout else None
+        self._seed = int(rng.integers(2**63))
+        self._calls = 0
+        self._carried = CarriedState()
+        self._kept: dict[Any, tuple[tuple[Any, ...], ag.Graph, list[Node]]] = {}
+        """Bodies of fixed cells, with what they were drawn from and the nodes they share."""
+
+    def members(self) -> Iterator[tuple[str, Parameter | Module]]:
+        for k, cells in enumerate(vars(self).get("cells", ())):
+            for way, cell in zip(WAYS, cells, strict=False):
+                path = f"cells.{k}" if self.several else "cell"
+                yield (f"{path}.{way}" if self.bidirectional else path), cell
+        yield from ((name, x) for name, x in super().members() if not name.startswith("cells."))
+
+    @property
+    def num_layers(self) -> int:
+        """How many layers there are."""
+        return len(self.cells)
+
+    # Calls.
+
+    def forward(
+        self, xs: Any, state: Any = None, *, lengths: Any = None, watch: Any = ()
+    ) -> tuple[Any, ...]:
+        """Return (ys, last state), and a dict of what is watched if something is."""
+        xs = self._checked_input(ag.tensor(xs))
+        outside = xs
+        if self.batch_first:
+            xs = xs.swapaxes(0, 1)
+        starts = self._starts(xs, state, outside)
+        watch = [watch] if isinstance(watch, str) else watch
+        wanted = listed_names("watch", watch) if watch else ()
+        watched: dict[str, Node] = {}
+        finals = []
+        for k, (cells, start) in enumerate(zip(self.cells, starts, strict=True)):
+            if k and self.dropout is not None:
+                xs = self.dropout(xs)
+            ys = []
+            after = []
+            for way, cell, before in zip(WAYS, cells, start, strict=False):
+                y, final, seen = self._run(cell, xs, before, k, way, lengths, wanted)
+                ys.append(y)
+                after.append(final)
+                watched |= seen
+            xs = ys[0] if len(ys) == 1 else ag.concat(ys, axis=-1)
+            finals.append(after)
+        last = self._packed(finals)
+        if self.stateful and not (xs.virtual or current_state().drawing):
+            self._carried.carry(last)
+        if self.batch_first:
+            xs = xs.swapaxes(0, 1)
+            watched = {name: x.swapaxes(0, 1) for name, x in watched.items()}
+        return (xs, last, watched) if wanted else (xs, last)
+
+    def _checked_input(self, xs: Node) -> Node:
+        if xs.ndim < 2:
+            raise ShapeError(
+                f"{type(self).__name__} takes (steps, batch, ...), but got {describe(xs)}; give a "
+                "single sequence a batch axis of length 1"
+            )
+        return xs
+
+    def _run(
+        self,
+        cell: Cell,
+        xs: Node,
+        state: Any,
+        k: int,
+        way: str,
+        lengths: Any,
+        watch: Sequence[str],
+    ) -> tuple[Node, Any, dict[str, Node]]:
+        """Return the outputs (T, B, ...), the last state and what is watched of one direction."""
+        name = self._loop_name(k, way)
+        plain = lengths is None and self.truncate is None and not watch
+        if plain and vars(type(cell)).get("fixed", False):
+            return self._repeated(cell, xs, state, name, way == "backward")
+        leaves, structure = flatten(state)
+        keys = StepKeys(self, xs, self._own_key)
+        loop = LoopNode(
+            name,
+            reverse=way == "backward",
+            truncate=self.truncate,
+            lengths=lengths,
+            ragged="shrink" if lengths is None else "mask",  # masked loops become machine code
+        )
+        with loop:
+            x = loop.each(xs, "x")
+            ports = [
+                loop.branch(part, leaf)
+                for part, leaf in zip(_names(structure, leaves), leaves, strict=True)
+            ]
+            with keys.inside(lambda: loop.index):
+                y, after = cell.step(x, unflatten(structure, ports))
+            for port, value in zip(ports, _checked_after(cell, after, structure), strict=True):
+                loop.feed(port, value)
+            ys = loop.collect(y, "y")
+            seen = {
+                self._watched_name(part, k, way): loop.collect(node, part)
+                for part, node in _found(watch, [y, *flatten(after)[0]], cell, loop).items()
+            }
+        return ys, unflatten(structure, [loop.final(port) for port in ports]), seen
+
+    def _repeated(
+        self, cell: Cell, xs: Node, state: Any, name: str, reverse: bool
+    ) -> tuple[Node, Any, dict[str, Node]]:
+        """Run a fixed cell, whose step is drawn once for each kind of input."""
+        leaves, structure = flatten(state)
+        specs = (Spec(xs.shape[1:], xs.dtype), *[leaf.spec for leaf in leaves])
+        made_of = tuple(vars(cell).values())
+        kept = self._kept.get((id(cell), specs))
+        if kept is None or any(x is not y for x, y in zip(kept[0], made_of, strict=False)):
+            kept = made_of, *_drawn_step(cell, specs, structure)
+            self._kept[id(cell), specs] = kept
+        _, body, shared = kept
+        finals, (ys,) = repeat(body, shared=shared, init=leaves, each=[xs], reverse=reverse)
+        if ys.inputs:
+            ys.inputs[0].named(name)
+        return ys, unflatten(structure, finals), {}
+
+    def _loop_name(self, k: int, way: str) -> str:
+        name = "recurrent" if len(self.cells) == 1 else f"recurrent_{k}"
+        return f"{name}_{way}" if self.bidirectional else name
+
+    def _watched_name(self, part: str, k: int, way: str) -> str:
+        names = [str(k)] if self.several else []
+        return ".".join([*names, *([way] if self.bidirectional else []), part])
+
+    def _own_key(self) -> Any:
+        """Return a key for random layers in cells, where nobody gives one: another every call."""
+        self._calls += 1
+        return ag.random.fold_in(ag.random.key(self._seed), self._calls)
+
+    # States, as callers see them: that of the cell, a list of layers, pairs of directions.
+
+    def _starts(self, xs: Node, state: Any, outside: Node) -> list[list[Any]]:
+        """Return the state of each layer and direction, for sequences (T, B, ...)."""
+        if state is None:
+            states = [
+                [spread_over_batch(cell.initial_state(), xs, 1) for cell in cells]
+                for cells in self.cells
+            ]
+            if not self.stateful:
+                return states
+            state = self._carried.start(self._packed(states))
+        return self._unpacked(state, outside)
+
+    def _packed(self, states: list[list[Any]]) -> Any:
+        """Return the states of layers and directions as callers see them."""
+        layers = [tuple(each) if self.bidirectional else each[0] for each in states]
+        return layers if self.several else layers[0]
+
+    def _unpacked(self, state: Any, xs: Node) -> list[list[Any]]:
+        """Return the states of layers and directions that a caller gave."""
+        layers = _parts(state, len(self.cells), "layers") if self.several else [state]
+        if not self.bidirectional:
+            return [[_nodes(each)] for each in layers]
+        return [[_nodes(x) for x in _parts(each, 2, "directions")] for each in layers]
+
+    @property
+    def state(self) -> Any:
+        """Where the next call goes on, if the layer is stateful; None where from the start."""
+        return self._carried.value
+
+    @property
+    def state_grad(self) -> Any:
+        """The gradient by the state the last call started from, of a stateful layer.
+
+        It did not go on into the call before. Adding it to the gradient there, by the last state,
+        restores the gradient of the whole sequence.
+        """
+        return self._carried.grad
+
+    def set_state(self, state: Any) -> None:
+        """Have the next call go on from here. A layer that is not stateful keeps it unused."""
+        self._carried.set(state)
+
+    def reset_state(self) -> None:
+        """Have the next call start from the beginning, also with a batch of another size."""
+        self._carried.reset()
+
+
+class _TorchLayer(Recurrent):
+    """A layer of torch's: `num_layers` times one or two cells, whose parameters it names.
+
+    Of layer k they are weight_ih_lk, weight_hh_lk, bias_ih_lk, bias_hh_lk and what else the cell
+    has, with `_reverse` added for the second direction. States are (num_layers * directions, B, H).
+    """
+
+    cell_type: ClassVar[type[Cell]]
+    kind: ClassVar[str]
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        *,
-        rng: Rng = None,
-        dtype: npt.DTypeLike = np.float64,
+        num_layers: int,
+        options: dict[str, Any],
+        bidirectional: bool,
+        rng: Rng,
+        layer_options: dict[str, Any],
     ) -> None:
-        self.hidden_size = hidden_size
-        self.nonlinearity = _checked_nonlinearity(nonlinearity)
-        _add_parameters(self, "", input_size, hidden_size, bias, generator(rng), dtype)
+        if checked_size("num_layers", num_layers) < 1:
+            raise LoopGradError(
+                f"{type(self).__name__} needs at least one layer, but num_layers is "
+                f"{num_layers!r:.60}"
+            )
+        rng = generator(rng)
+        self.input_size = checked_size("input_size", input_size)
+        self.hidden_size = checked_size("hidden_size", hidden_size)
+        output_size = options.get("proj_size", 0) or hidden_size
+        ways = 2 if bidirectional else 1
+        make: Callable[..., Cell] = self.cell_type
+        cells = [
+            [
+                make(output_size * ways if k else input_size, hidden_size, rng=rng, **options)
+                for _ in range(ways)
+            ]
+            for k in range(num_layers)
+        ]
+        for name, option in options.items():
+            setattr(self, name, option)
+        layers: Any = cells if bidirectional else [cell for (cell,) in cells]
+        super().__init__(layers, bidirectional=bidirectional, rng=rng, **layer_options)
 
-    def forward(self, x: Any, h: Any = None) -> Node:
-        """Return the next state; without `h` the state before is zero."""
-        weights = _weights(self, "")
-        x = checked_features(x, vars(self)["weight_ih"])
-        h = _checked_state(h, (*x.shape[:-1], self.hidden_size), x, "the state of an RNNCell")
-        after: Node = _step(x, h, weights, self.nonlinearity)
-        return after
+    def members(self) -> Iterator[tuple[str, Parameter | Module]]:
+        for k, cells in enumerate(vars(self).get("cells", ())):
+            for suffix, cell in zip((f"_l{k}", f"_l{k}_reverse"), cells, strict=False):
+                for name, parameter in cell.members():
+                    yield name + suffix, parameter
+        yield from ((name, x) for name, x in vars(self).items() if isinstance(x, Dropout))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a parameter by torch's name."""
+        for own, member in self.members():
+            if own == name:
+                return member
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        for k, cells in enumerate(vars(self).get("cells", ())):
+            for suffix, cell in zip((f"_l{k}", f"_l{k}_reverse"), cells, strict=False):
+                if name.endswith(suffix) and hasattr(cell, name.removesuffix(suffix)):
+                    setattr(cell, name.removesuffix(suffix), value)
+                    return
+        super().__setattr__(name, value)
+
+    def forward(
+        self, xs: Any, state: Any = None, *, lengths: Any = None, watch: Any = ()
+    ) -> tuple[Any, ...]:
+        """Return (ys, last state) for xs (T, B, D), or (T, D) without a batch."""
+        xs = checked_features(xs, vars(self.cells[0][0])["weight_ih"])
+        if xs.ndim != 2:
+            return super().forward(xs, state, lengths=lengths, watch=watch)
+        axis = 0 if self.batch_first else 1
+        only = (slice(None),) * axis + (0,)
+        xs = ag.expand_dims(xs, axis)
+        if state is not None:
+            state = _mapped(lambda x: ag.expand_dims(x, 1), state)
+        ys, last, *rest = super().forward(xs, state, lengths=lengths, watch=watch)
+        seen = [{name: x[only] for name, x in each.items()} for each in rest]
+        return ys[only], _mapped(lambda x: x[:, 0], last), *seen
+
+    def _checked_input(self, xs: Node) -> Node:
+        if xs.ndim != 3:
+            axes = "(batch, steps, features)" if self.batch_first else "(steps, batch, features)"
+            raise ShapeError(
+                f"{type(self).__name__} takes {axes}, or (steps, features), but got {describe(xs)}"
+            )
+        return xs
+
+    def _loop_name(self, k: int, way: str) -> str:
+        return f"{self.kind}_l{k}" + ("_reverse" if way == "backward" else "")
+
+    def _packed(self, states: list[list[Any]]) -> Any:
+        found = [state for each in states for state in each]
+        leaves = [flatten(state)[0] for state in found]
+        structure = flatten(found[0])[1]
+        return unflatten(structure, [ag.stack(part) for part in zip(*leaves, strict=True)])
+
+    def _unpacked(self, state: Any, xs: Node) -> list[list[Any]]:
+        sizes, structure = flatten(self.cells[0][0].state_size)
+        ways = len(self.cells[0])
+        count = self.num_layers * ways
+        batch = xs.shape[0 if self.batch_first else 1]
+        wanted = unflatten(structure, [Spec((count, batch, n), xs.dtype) for n in sizes])
+        what = f"the initial state of {type(self).__name__}"
+        leaves, _ = flatten(checked_state(state, wanted, what, xs))
+        each = [unflatten(structure, [leaf[i] for leaf in leaves]) for i in range(count)]
+        return [each[k * ways : (k + 1) * ways] for k in range(self.num_layers)]
 
 
-class RNN(Module):
-    """A loop over time whose body is one step of an RNN; torch's `nn.RNN`, sequence first.
+class RNN(_TorchLayer):
+    """`h_t = f(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)`; torch's `nn.RNN`, sequence first.
 
-    Takes xs (T, B, D) and optionally h0 (num_layers, B, H), zeros by default. Returns
-    `(hs, h_n)`: the states of the top layer at all steps (T, B, H), and the last states of all
-    layers (num_layers, B, H). Layer k + 1 reads the states of layer k at the same step.
-    Parameters of layer k: weight_ih_lk (H, D or H), weight_hh_lk (H, H), bias_ih_lk, bias_hh_lk.
-
-    Each layer is one LoopNode, also on tensors: its body is drawn once for each spec of the
-    inputs and then used again, so T steps are never recorded one by one, and run as a plan.
+    Takes xs (T, B, D) and optionally h0 (num_layers * directions, B, H), zeros by default. Returns
+    `(hs, h_n)`: the states of the last layer at all steps (T, B, H * directions), and the last
+    states of all layers, shaped as h0. Layer k + 1 reads the states of layer k at the same step.
+    `RNNCell` says what a step computes, `Recurrent` what the options do.
     """
+
+    cell_type = RNNCell
+    kind = "rnn"
 
     def __init__(
         self,
@@ -99,91 +401,219 @@ class RNN(Module):
         num_layers: int = 1,
         bias: bool = True,
         nonlinearity: str = "tanh",
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
         *,
+        layer_norm: bool = False,
+        variational: bool = False,
+        stateful: bool = False,
+        truncate: int | None = None,
         rng: Rng = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        if num_layers < 1:
-            raise LoopGradError(f"an RNN needs at least one layer, but num_layers is {num_layers}")
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.nonlinearity = _checked_nonlinearity(nonlinearity)
-        self._bodies: dict[tuple[Spec, ...], ag.Graph] = {}
-        rng = generator(rng)
-        for k in range(num_layers):
-            size = hidden_size if k else input_size
-            _add_parameters(self, f"_l{k}", size, hidden_size, bias, rng, dtype)
-
-    def forward(self, xs: Any, h0: Any = None) -> tuple[Node, Node]:
-        """Return (hs, h_n) for xs (T, B, D)."""
-        xs = checked_features(xs, vars(self)["weight_ih_l0"])
-        if xs.ndim != 3:
-            raise ShapeError(
-                f"an RNN takes (steps, batch, features), but got {describe(xs)}; give a single "
-                "sequence a batch axis of length 1"
-            )
-        shape = (self.num_layers, xs.shape[1], self.hidden_size)
-        h0 = _checked_state(h0, shape, xs, "the initial state of an RNN")
-        finals = []
-        for k in range(self.num_layers):
-            weights = _weights(self, f"_l{k}")
-            before = h0[k]
-            body = self._body(weights, before, xs)
-            (final,), (xs,) = repeat(body, shared=weights, init=[before], each=[xs])
-            _name_loop(final, f"rnn_l{k}")
-            finals.append(final)
-        return xs, ag.stack(finals)
-
-    def _body(self, weights: Sequence[Node], h0: Node, xs: Node) -> ag.Graph:
-        """Return the graph of one step for weights, a state and slices like these."""
-        slice_spec = Spec(xs.shape[1:], xs.dtype)
-        key = (*[w.spec for w in weights], h0.spec, slice_spec)
-        if key not in self._bodies:
-            names = ("weight_ih", "weight_hh", "bias")
-            with drawing(None):
-                ports = {
-                    name: draw_input(name, w.spec, None)
-                    for name, w in zip(names, weights, strict=False)
-                }
-                h, x = draw_input("h", h0.spec, None), draw_input("x", slice_spec, None)
-                after = _step(x, h, list(ports.values()), self.nonlinearity)
-            outputs = {"h": after, "hs": after}
-            body = ag.Graph.of({**ports, "h": h, "x": x}, outputs, "rnn")
-            self._bodies[key] = mark_often(body)
-        return self._bodies[key]
+        options = {"bias": bias, "nonlinearity": nonlinearity, "layer_norm": layer_norm}
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            {**options, "dtype": dtype},
+            bidirectional,
+            rng,
+            _layer_options(batch_first, dropout, variational, stateful, truncate),
+        )
 
 
-def _add_parameters(
-    module: Module,
-    suffix: str,
-    input_size: int,
-    hidden_size: int,
-    bias: bool,
-    rng: np.random.Generator,
-    dtype: npt.DTypeLike,
-) -> None:
-    """Give `module` torch's parameters of one recurrent layer, in torch's order."""
-    shapes: dict[str, tuple[int, ...]] = {
-        f"weight_ih{suffix}": (hidden_size, input_size),
-        f"weight_hh{suffix}": (hidden_size, hidden_size),
+class LSTM(_TorchLayer):
+    """A long short-term memory; torch's `nn.LSTM`, sequence first.
+
+    Takes xs (T, B, D) and optionally (h0, c0), each (num_layers * directions, B, H), zeros by
+    default. Returns `(hs, (h_n, c_n))`: hs (T, B, H * directions). With `proj_size` P what is
+    called H of h above is P. `LSTMCell` says what a step computes, `Recurrent` what the options do.
+    """
+
+    cell_type = LSTMCell
+    kind = "lstm"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        peepholes: bool = False,
+        layer_norm: bool = False,
+        variational: bool = False,
+        stateful: bool = False,
+        truncate: int | None = None,
+        rng: Rng = None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        options = {"bias": bias, "proj_size": proj_size, "layer_norm": layer_norm}
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            {**options, "peepholes": peepholes, "dtype": dtype},
+            bidirectional,
+            rng,
+            _layer_options(batch_first, dropout, variational, stateful, truncate),
+        )
+
+
+class GRU(_TorchLayer):
+    """A gated recurrent unit; torch's `nn.GRU`, sequence first.
+
+    Takes xs (T, B, D) and optionally h0 (num_layers * directions, B, H), zeros by default. Returns
+    `(hs, h_n)` as `RNN` does. `GRUCell` says what a step computes and what `reset_after` means,
+    `Recurrent` what the other options do.
+    """
+
+    cell_type = GRUCell
+    kind = "gru"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        layer_norm: bool = False,
+        variational: bool = False,
+        stateful: bool = False,
+        truncate: int | None = None,
+        rng: Rng = None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        options = {"bias": bias, "reset_after": reset_after, "layer_norm": layer_norm}
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            {**options, "dtype": dtype},
+            bidirectional,
+            rng,
+            _layer_options(batch_first, dropout, variational, stateful, truncate),
+        )
+
+
+def _layer_options(
+    batch_first: bool, dropout: float, variational: bool, stateful: bool, truncate: int | None
+) -> dict[str, Any]:
+    return {
+        "batch_first": batch_first,
+        "dropout": dropout,
+        "variational": variational,
+        "stateful": stateful,
+        "truncate": truncate,
     }
-    if bias:
-        shapes |= {f"bias_ih{suffix}": (hidden_size,), f"bias_hh{suffix}": (hidden_size,)}
-    for name, shape in shapes.items():
-        value = bounded_by_fan(shape, hidden_size, rng, dtype)
-        setattr(module, name, ag.parameter(name, value))
 
 
-def _weights(module: Module, suffix: str) -> list[Node]:
-    """Return what one step reads: W_ih^T, W_hh^T and, if there are biases, their sum."""
-    own = vars(module)
-    weights = [own[f"weight_ih{suffix}"].T, own[f"weight_hh{suffix}"].T]
-    if f"bias_ih{suffix}" in own:
-        weights.append(own[f"bias_ih{suffix}"] + own[f"bias_hh{suffix}"])
-    return weights
+def _checked_cells(cell: Any, bidirectional: bool) -> list[list[Cell]]:
+    """Return the cells of each layer, one for each direction."""
+    ways = 2 if bidirectional else 1
+    layers = list(cell) if isinstance(cell, (list, tuple)) else [cell]
+    if bidirectional and all(isinstance(each, Cell) for each in layers):
+        layers = [layers]  # one layer: a pair of cells
+    found = [list(each) if isinstance(each, (list, tuple)) else [each] for each in layers]
+    good = [len(each) == ways and all(isinstance(c, Cell) for c in each) for each in found]
+    if not found or not all(good):
+        wanted = "a pair of cells, or a list of pairs" if bidirectional else "a cell, or a list"
+        raise GraphError(
+            f"Recurrent takes {wanted} (nn.Cell), for each layer {ways}, but got {cell!r:.80}; a "
+            "cell is a class made from nn.Cell, whose forward(x, state) returns the next state"
+        )
+    return found
 
 
-def _name_loop(output: Node, name: str) -> None:
-    """Name the loop whose output this is, where it is recorded."""
-    if output.inputs:
-        output.inputs[0].named(name)
+def _parts(state: Any, count: int, what: str) -> list[Any]:
+    if not isinstance(state, (list, tuple)) or len(state) != count:
+        raise ShapeError(
+            f"the state must be a list or tuple of {count}, one for each of the {what}, but is "
+            f"{shown(flatten(state)[1])}"
+        )
+    return list(state)
+
+
+def _nodes(tree: Any) -> Any:
+    return _mapped(ag.tensor, tree)
+
+
+def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [function(leaf) for leaf in leaves])
+
+
+def _names(structure: Any, leaves: Sequence[Node]) -> list[str]:
+    """Return what the parts of a state are called: h, c, or the keys of a dict."""
+    if structure is None:
+        return ["h"]
+    kind, children = structure
+    if kind is dict and all(child is None for _, child in children):
+        return [str(key) for key, _ in children]
+    if len(leaves) == 2:
+        return ["h", "c"]
+    return [f"state_{i}" for i in range(len(leaves))]
+
+
+def _checked_after(cell: Cell, after: Any, structure: Any) -> list[Any]:
+    leaves, found = flatten(after)
+    if found != structure:
+        raise GraphError(
+            f"{type(cell).__name__} was given the state {shown(structure)}, but returned "
+            f"{shown(found)}; forward(x, state) returns the next state, in the same structure, and "
+            "step(x, state) a pair (output, next state)"
+        )
+    return leaves
+
+
+def _found(
+    names: Sequence[str], outputs: Sequence[Any], cell: Cell, loop: LoopNode
+) -> dict[str, Node]:
+    """Return the nodes of the body that have these names."""
+    if not names:
+        return {}
+    known: dict[str, Node] = {}
+    for node in ancestors([x for x in outputs if isinstance(x, Node)]):
+        if node.name and node.scope is current_state().scope:
+            known[node.name] = node
+    for name in names:
+        if name not in known:
+            raise GraphError(
+                f"{type(cell).__name__} has no node named '{name}' to watch; it has "
+                f"{', '.join(known) or 'none'}; give it one with .named('{name}')"
+            )
+    return {name: known[name] for name in names}
+
+
+def _drawn_step(cell: Cell, specs: Sequence[Spec], structure: Any) -> tuple[ag.Graph, list[Node]]:
+    """Return the graph of one step of a cell, [shared | state | x] -> [state | y], and the shared.
+
+    It is drawn outside of everything, so that it serves everywhere.
+    """
+    scope = Scope(type(cell).__name__, None)
+    with drawing(scope):
+        x = draw_input("x", specs[0], scope)
+        state = [draw_input(None, spec, scope) for spec in specs[1:]]
+        for port, name in zip(state, _names(structure, state), strict=True):
+            port.named(name)
+        y, after = cell.step(x, unflatten(structure, state))
+    taken: dict[str, int] = {}
+    inputs = {
+        unique_name(port.name or "shared", taken): port
+        for port in (*scope.captured.values(), *state, x)
+    }
+    results = _checked_after(cell, after, structure)
+    outputs = dict(zip([f"{port.name}_after" for port in state], results, strict=True))
+    body = ag.Graph.of(inputs, {**outputs, "y": y}, scope.name)
+    return mark_often(body), list(scope.captured)

