@@ -60,8 +60,8 @@ class NAdam(Moments):
         """Return the momenta of this step and of the next, and the correction of the root."""
         return {
             "lr": lr,
-            "momentum": beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay)),
-            "following": beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * momentum_decay)),
+            "momentum": beta1 * (1 - 0.5 * ag.power(0.96, step * momentum_decay)),
+            "following": beta1 * (1 - 0.5 * ag.power(0.96, (step + 1) * momentum_decay)),
             "root": ag.sqrt(1 - beta2**step),
             "eps": eps,
             **self.weights(lr, beta1, beta2, eps, weight_decay),
