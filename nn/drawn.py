@@ -25,9 +25,11 @@ from autograd.recent import Recent
 from autograd.scope import drawing
 from autograd.spec import Array, Spec, spec_of
 from autograd.structure import interned
+from nn.module import Module
 from nn.optim import Optimizer, State
 
 _ndarray = np.ndarray
+Modes = Sequence[tuple[Module, bool]]
 MOST = 16
 """How many loops over steps of one kind are kept."""
 
@@ -54,6 +56,8 @@ class Drawn:
     """Plans in whose memory single steps are taken (`nn.resident`), by backend."""
     chunk: int = 1
     """How many steps were run at a time."""
+    modes: Modes = ()
+    """Random layers, and whether they were training when this was drawn."""
 
     def __post_init__(self) -> None:
         inputs = self.graph.inputs
@@ -62,9 +66,14 @@ class Drawn:
             (name, inputs[name].shape, np.dtype(inputs[name].dtype.name)) for name in self.batch
         ]
 
+    @property
+    def in_mode(self) -> bool:
+        """Whether all random layers are training, or not, as they were when this was drawn."""
+        return all([module.training is mode for module, mode in self.modes])
+
     def fits(self, batch: Mapping[str, Any]) -> bool:
         """Whether `batch` is, for sure, one of arrays of the right specs."""
-        if len(batch) != len(self.specs):
+        if len(batch) != len(self.specs) or (self.modes and not self.in_mode):
             return False
         for name, shape, dtype in self.specs:
             x = batch.get(name)
@@ -105,8 +114,14 @@ class Drawn:
         return names
 
 
-def draw_step(graph: Graph, optimizer: Optimizer, memory: int | str | None) -> Drawn:
-    """Return the step whose loss is that of `graph`, all parameters made inputs."""
+def draw_step(
+    graph: Graph, step: Node, modes: Modes, optimizer: Optimizer, memory: int | str | None
+) -> Drawn:
+    """Return the step whose loss is that of `graph`, all parameters made inputs.
+
+    `step` is the number of the update; it may be among the inputs of the graph.
+    """
+    batch = {name: x for name, x in graph.inputs.items() if x is not step}
     of = "loss" if "loss" in graph.outputs else next(iter(graph.outputs))
     if "loss" not in graph.outputs and len(graph.outputs) > 1:
         raise GraphError(
@@ -130,7 +145,7 @@ def draw_step(graph: Graph, optimizer: Optimizer, memory: int | str | None) -> D
         )
     parameters = [optimizer.parameters[i] for i in trained]
     kept = [p for p in graph.parameters.values() if p not in set(parameters)]
-    taken = dict.fromkeys([*graph.inputs, *graph.outputs], 2)
+    taken = dict.fromkeys([*batch, *graph.outputs], 2)
     names = {p: unique_name(p.name or "parameter", taken) for p in (*kept, *parameters)}
     with drawing(None):
         states = [
@@ -139,18 +154,19 @@ def draw_step(graph: Graph, optimizer: Optimizer, memory: int | str | None) -> D
         ]
         scalars = {
             name: draw_input(unique_name(name, taken), Spec((), np.dtype(float)), None, False)
-            for name in (*optimizer.number_names, "step")
+            for name in optimizer.number_names
         }
         gradients = ag.grad(loss, parameters, memory=memory)
         hyper = {name: scalars[name] for name in optimizer.number_names}
         before = [tuple(state.values()) for state in states]
-        updated = optimizer.updated(trained, parameters, gradients, before, scalars["step"], hyper)
+        updated = optimizer.updated(trained, parameters, gradients, before, step, hyper)
     inputs: dict[str, Node] = {names[p]: p for p in kept}
     inputs |= {names[p]: p for p in parameters}
     for state in states:
         inputs |= state
     inputs |= {str(x.name): x for x in scalars.values()}
-    inputs |= graph.inputs
+    inputs[unique_name("step", taken)] = step
+    inputs |= batch
     outputs = {names[p]: x for p, (x, _) in zip(parameters, updated, strict=True)}
     for state, (_, after) in zip(states, updated, strict=True):
         outputs |= dict(zip(state, after, strict=True))
@@ -161,9 +177,10 @@ def draw_step(graph: Graph, optimizer: Optimizer, memory: int | str | None) -> D
         tuple(kept),
         tuple(trained),
         tuple([len(state) for state in states]),
-        tuple(graph.inputs),
+        tuple(batch),
         tuple(graph.outputs),
         width,
+        modes=tuple(modes),
     )
 
 

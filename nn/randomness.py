@@ -78,7 +78,6 @@ class StepKeys:
 
     def __init__(self, layer: Module, xs: Node, own: Callable[[], Any]) -> None:
         self.layer = layer
-        self.xs = xs
         self.own = own
         self.outer = _OPEN.get()
         self.scope = current_state().scope
@@ -88,9 +87,11 @@ class StepKeys:
     def inside(self, index: Callable[[], Any]) -> Iterator[None]:
         """Open the block, in the body; `index` returns the number of the running step."""
 
+        alone = self.outer is None and self.eager
+
         def make() -> Any:
             with drawing(self.scope):
-                key = self.own() if self._alone else key_for(self.layer, self.xs, self.own)
+                key = self.own() if alone else _key(self.layer, True, self.own, self.outer)
             return ag.random.fold_in(key, index())
 
         with keys_from(make) as keys:
@@ -98,17 +99,16 @@ class StepKeys:
         if self.outer is not None:
             self.outer.asked += keys.asked
 
-    @property
-    def _alone(self) -> bool:
-        return self.outer is None and self.eager
-
 
 def key_for(module: Module, x: Node, own: Callable[[], Any]) -> Any:
     """Return a key for a random layer called on `x`, by `own` where no `with` block gives one."""
-    keys = _OPEN.get()
+    return _key(module, x.virtual or current_state().drawing, own, _OPEN.get())
+
+
+def _key(module: Module, drawn: bool, own: Callable[[], Any], keys: Keys | None) -> Any:
     name = type(module).__name__
     if keys is None:
-        if x.virtual or current_state().drawing:
+        if drawn:
             raise GraphError(
                 f"{name} is drawn into a graph, where a key of its own would be the same at every "
                 "run; open `with nn.randomness(key):` with a key that is an input of the graph, "

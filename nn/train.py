@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import autograd as ag
 from autograd import Graph, Node
 from autograd.arrays import apart, copied, locked
 from autograd.backend import checked, chosen
@@ -16,13 +17,15 @@ from autograd.budget import requested
 from autograd.describe import describe, listed_names, user_line
 from autograd.errors import DTypeError, GraphError, LoopGradError, ShapeError
 from autograd.execute.plan import Plan
+from autograd.graph import unique_name
 from autograd.node import draw_input
 from autograd.recent import Recent
 from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
-from nn.drawn import Drawn, draw_step
+from nn.drawn import Drawn, Modes, draw_step
 from nn.many import Batches, Loops, Progress, check_arguments, computed, told
 from nn.optim import Optimizer
+from nn.randomness import keys_from
 from nn.resident import Resident
 
 MOST = 8
@@ -42,6 +45,9 @@ class TrainingStep:
     once for each kind of batch (the last 8 are kept), so Python values it reads are frozen then;
     parameters, the optimizer's state and its numbers (`optimizer.lr`) are read at every step.
 
+    Random layers (dropout) are given keys made of `seed` and the number of the update, so the same
+    steps draw the same, also after a resume.
+
     A step happens wholly or not at all, whatever is raised in it, Ctrl-C included. It may take
     turns with the eager habit: both use the optimizer's `update`, and its `state` and `steps`.
     `backend` is that of `graph.compile`; `memory` limits the gradient as in `autograd.grad`.
@@ -52,6 +58,7 @@ class TrainingStep:
         loss: Graph | Callable[..., Any],
         optimizer: Optimizer,
         *,
+        seed: int = 0,
         backend: str | None = None,
         memory: int | str | None = None,
     ) -> None:
@@ -66,6 +73,9 @@ class TrainingStep:
                 "for example nn.TrainingStep(loss, nn.SGD(model.parameters(), lr=0.1))"
             )
         requested(memory, None)
+        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+            raise LoopGradError(f"the seed of a training step must be >= 0, but is {seed!r:.60}")
+        self.seed = int(seed)
         self.loss = loss
         self.optimizer = optimizer
         self.backend = None if backend is None else checked(backend)
@@ -222,22 +232,29 @@ class TrainingStep:
     def _drawn_for(self, specs: dict[str, Spec]) -> Drawn:
         key = tuple(specs.items())
         drawn: Drawn | None = self._drawn.get(key)
-        if drawn is None:
-            drawn = self._drawn.put(
-                key, draw_step(self._loss_graph(specs), self.optimizer, self.memory)
-            )
+        if drawn is None or not drawn.in_mode:
+            drawn = self._drawn.put(key, draw_step(*self._loss_graph(specs), self.memory))
         return drawn
 
-    def _loss_graph(self, specs: dict[str, Spec]) -> Graph:
-        """Return the graph of the loss for a batch of these specs."""
+    def _loss_graph(self, specs: dict[str, Spec]) -> tuple[Graph, Node, Modes, Optimizer]:
+        """Return the graph of the loss for a batch of these specs, and the number of the update.
+
+        That is an input of the graph if keys of random layers are made of it. And the modes of
+        the random layers.
+        """
+        step = draw_input("step", Spec((), np.dtype(float)), None, False)
         if isinstance(self.loss, Graph):
             _check_specs(self.loss, specs)
-            return self.loss
+            return self.loss, step, [], self.optimizer
         inputs = {}
         for name, spec in specs.items():
             inputs[name] = draw_input(name, make_spec(spec.shape, spec.dtype), None)
             inputs[name].line = user_line()
-        with drawing(None):
+
+        def key() -> Any:
+            return ag.random.fold_in(ag.random.key(self.seed), step.astype("int64"))
+
+        with drawing(None), keys_from(key) as keys:
             result = _called(self.loss, inputs)
         if not isinstance(result, Mapping):
             result = {"loss": result}
@@ -247,7 +264,10 @@ class TrainingStep:
                 "nodes with 'loss' among them, but returned "
                 + ", ".join(f"{name}: {_said(x)}" for name, x in result.items())
             )
-        return Graph(inputs, result, name="step", allow_unused=True)
+        if keys.key is not None:
+            inputs[unique_name("step", dict.fromkeys(inputs, 2))] = step
+        graph = Graph(inputs, result, name="step", allow_unused=True)
+        return graph, step, keys.asked, self.optimizer
 
 
 def _called(loss: Callable[..., Any], inputs: dict[str, Node]) -> Any:

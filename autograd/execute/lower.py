@@ -335,10 +335,9 @@ class Level:
         if node.bodies:
             lowered = node.op.lower(self, node)
             return self.call(node, lowered) if isinstance(lowered, str) else lowered
-        if len(ins) == 1:
-            seen = view(node, ins[0])
-            if seen is not None:
-                return seen
+        seen = view(node, ins[0])
+        if seen is not None:
+            return seen
         if node.op.name == "concat":
             return self._concat(node)
         if node.op.name == "delays":
