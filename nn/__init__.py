@@ -4,6 +4,7 @@ from loops._installation import refuse_foreign_autograd
 
 refuse_foreign_autograd()
 
+from nn import flat as flat
 from nn import init as init
 from nn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from nn.classification import cross_entropy, kl_divergence, nll
@@ -74,6 +75,7 @@ __all__ = [
     "clip_by_value",
     "cross_entropy",
     "ctc",
+    "flat",
     "half_squared_error",
     "huber",
     "init",
