@@ -77,8 +77,8 @@ def binary_cross_entropy_with_logits(
     """Return -t log s(z) - (1 - t) log(1 - s(z)) for logits z, s the sigmoid and targets in [0, 1].
 
     Written as t softplus(-z) + (1 - t) softplus(z): no cancellation and no overflow, so that value
-    and gradient are right for z = +-1e4 too. An infinite z gives NaN unless t is strictly between
-    0 and 1.
+    and gradient are right for z = +-1e4 too. An infinite z gives inf, but NaN (0 times inf) where
+    the target is what it says.
 
     `pos_weight` multiplies the first term, `weight` the whole; both broadcast against the logits.
     "mean" divides by the number of elements, whatever they weigh.
