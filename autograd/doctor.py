@@ -29,6 +29,7 @@ NUMPY_AT_LEAST = (2, 0)
 OPTIONAL_PARTS = {
     "graphviz": "the Python interface of the `dot` program",
     "llvmlite": "native plans; python -m pip install 'loopgrad[native]'",
+    "safetensors": "files of weights; python -m pip install 'loopgrad[files]'",
     "tqdm": "progress bars of training and of the demos",
     "matplotlib": "loss curves of the demos",
     "hypothesis": "property tests",

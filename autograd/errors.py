@@ -70,7 +70,7 @@ class BudgetError(LoopGradError, MemoryError):
 
 
 class FormatError(LoopGradError, ValueError):
-    """A graph file or text that is not a graph."""
+    """A file or text that is not what it should be, or that cannot be read or written."""
 
 
 class DrawError(LoopGradError):

@@ -7,6 +7,7 @@ refuse_foreign_autograd()
 from nn import flat as flat
 from nn import init as init
 from nn.cells import Cell, GRUCell, LSTMCell, RNNCell
+from nn.checkpoint import Checkpoints, load, save
 from nn.classification import cross_entropy, kl_divergence, nll
 from nn.ctc import ctc
 from nn.dropout import Dropout
@@ -55,6 +56,7 @@ __all__ = [
     "ArticleAdadelta",
     "Average",
     "Cell",
+    "Checkpoints",
     "Dropout",
     "GRUCell",
     "LSTMCell",
@@ -80,8 +82,10 @@ __all__ = [
     "huber",
     "init",
     "kl_divergence",
+    "load",
     "nll",
     "randomness",
+    "save",
     "schedules",
     "squared_error",
 ]

@@ -20,6 +20,7 @@ OPTIONAL = {
     "autograd/doctor.py": {"pygraphviz"},
     "autograd/draw/": {"graphviz", "pygraphviz"},
     "autograd/execute/native/compiler.py": {"llvmlite"},
+    "nn/checkpoint/file.py": {"safetensors"},
     "nn/many.py": {"tqdm"},
 }
 

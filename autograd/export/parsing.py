@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,14 +17,19 @@ _BLOCK = 1 << 20
 
 
 def parse(data: bytes) -> Any:
-    """Return what the JSON text `data` says. FormatError if it is not JSON, or more than that."""
-    _check_brackets(data)
+    """Return what the JSON text of a graph file says. FormatError if it is not such a text."""
     if data.count(b'"nodes"') > MOST_GRAPHS:
         raise FormatError(f"it holds more than {MOST_GRAPHS} graphs")
+    return parse_json(data, "ASCII")
+
+
+def parse_json(data: bytes, encoding: str) -> Any:
+    """Return what the JSON text `data` says. FormatError if it is not JSON, or more than that."""
+    _check_brackets(data)
     try:
-        text = data.decode("ascii")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise FormatError(f"it is not ASCII text at byte {error.start}") from None
+        raise FormatError(f"it is not {encoding} text at byte {error.start}") from None
     try:
         return json.loads(
             text,
@@ -56,8 +62,7 @@ def _check_brackets(data: bytes) -> None:
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise FormatError(f"it gives a key twice: {twice[:80]!a}")
     return table
 
