@@ -30,9 +30,10 @@ class ClassNumbers(Op):
         wrong = (classes < 0) | (classes >= count)
         if blank is not None:
             wrong |= classes == blank
-        first = np.argwhere(wrong & counted)
-        if first.size:
-            raise _refused(classes[tuple(first[0])], tuple(first[0].tolist()), count, user, blank)
+        wrong &= counted
+        if wrong.any():
+            place = tuple(np.argwhere(wrong)[0].tolist())
+            raise _refused(int(classes[place]), place, count, user, blank)
         return np.where(counted, classes, 0).astype(np.int64)
 
     def infer(
