@@ -6,11 +6,13 @@ refuse_foreign_autograd()
 
 from nn import flat as flat
 from nn import init as init
+from nn.attention import AdditiveAttention, MultiHeadAttention, attention
 from nn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from nn.checkpoint import Checkpoints, load, save
 from nn.classification import cross_entropy, kl_divergence, nll
 from nn.ctc import ctc
 from nn.dropout import Dropout
+from nn.embedding import Embedding
 from nn.linear import Linear
 from nn.losses import (
     absolute_error,
@@ -21,6 +23,7 @@ from nn.losses import (
     squared_error,
 )
 from nn.module import Module
+from nn.norm import LayerNorm, RMSNorm
 from nn.optim import (
     SGD,
     Adadelta,
@@ -41,6 +44,7 @@ from nn.optim import (
 from nn.optim import schedules as schedules
 from nn.randomness import randomness
 from nn.recurrent import GRU, LSTM, RNN, Recurrent
+from nn.sequential import Sequential
 from nn.train import TrainingStep
 
 __all__ = [
@@ -53,24 +57,31 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "AdditiveAttention",
     "ArticleAdadelta",
     "Average",
     "Cell",
     "Checkpoints",
     "Dropout",
+    "Embedding",
     "GRUCell",
     "LSTMCell",
+    "LayerNorm",
     "Linear",
     "Lion",
     "Module",
+    "MultiHeadAttention",
     "NAdam",
     "Optimizer",
     "RAdam",
+    "RMSNorm",
     "RMSprop",
     "RNNCell",
     "Recurrent",
+    "Sequential",
     "TrainingStep",
     "absolute_error",
+    "attention",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "clip_by_norm",

@@ -26,28 +26,34 @@ def dropped(x: Any, key: Any, p: float, shape: Sequence[int] | None = None) -> N
     an axis of it is 1 the elements along this axis of `x` share their fate. One key, one mask,
     whatever the dtype of `x`. p = 0 returns `x`; p = 1 returns zeros.
     """
-    x = ag.tensor(x)
+    node: Node = ag.tensor(x)
     p = checked_probability(p)
+    shape = node.shape if shape is None else _fitting(shape, node)
     if p == 0.0:
-        return x
+        return node
     if p == 1.0:
-        nothing: Node = ag.where(np.False_, x, 0.0)
+        nothing: Node = ag.where(np.False_, node, 0.0)
         return nothing
-    keep = ag.random.bernoulli(key, 1.0 - p, x.shape if shape is None else _fitting(shape, x))
-    product: Node = x * (keep.astype(x.dtype) / (1.0 - p))
-    return product
+    keep = ag.random.bernoulli(key, 1.0 - p, shape)
+    rest: Node = node * (keep.astype(node.dtype) / (1.0 - p))
+    return rest
 
 
 def _fitting(shape: Sequence[int], x: Node) -> tuple[int, ...]:
     """Return the shape of a mask, checked to broadcast against `x` without making it larger."""
     shape = tuple(shape)
-    ends = x.shape[x.ndim - len(shape) :]
-    if len(shape) > x.ndim or any(n not in (1, m) for n, m in zip(shape, ends, strict=True)):
+    if not broadcasts(shape, x.shape):
         raise ShapeError(
             f"a mask of shape {shape} does not broadcast against {describe(x)}; each of its "
             "axes, counted from the last, must have the length there, or 1"
         )
     return shape
+
+
+def broadcasts(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Return whether an array of `shape` broadcasts to `whole`."""
+    ends = whole[max(len(whole) - len(shape), 0) :]
+    return len(shape) <= len(whole) and all(n in (1, m) for n, m in zip(shape, ends, strict=True))
 
 
 def checked_probability(p: Any) -> float:
@@ -82,17 +88,19 @@ class Dropout(Module):
 
     def forward(self, x: Any) -> Node:
         """Return `x`, some of its elements zero."""
-        x = ag.tensor(x)
-        if x.dtype.kind != "f":
+        node: Node = ag.tensor(x)
+        if node.dtype.kind != "f":
             raise DTypeError(
-                f"Dropout scales floats, but got {describe(x)}; drop after the embedding, or "
+                f"Dropout scales floats, but got {describe(node)}; drop after the embedding, or "
                 "convert with .astype('float64')"
             )
-        shape = self._mask_shape(x)
+        shape = self._mask_shape(node)
         if self.p == 0.0:
-            return x
+            return node
         note(self)
-        return dropped(x, key_for(self, x, self._own_key), self.p, shape) if self.training else x
+        if not self.training:
+            return node
+        return dropped(node, key_for(self, node, self._own_key), self.p, shape)
 
     def _mask_shape(self, x: Node) -> tuple[int, ...]:
         """Return the shape of the mask: that of `x`, or with one step for all."""
