@@ -24,6 +24,7 @@ from autograd.scope import current_state, drawing
 from autograd.spec import Array, Spec, make_spec, spec_of
 from nn.drawn import Drawn, Modes, draw_step
 from nn.many import Batches, Loops, Progress, check_arguments, computed, told
+from nn.module import Module
 from nn.optim import Optimizer
 from nn.randomness import keys_from
 from nn.resident import Resident
@@ -73,14 +74,19 @@ class TrainingStep:
                 "for example nn.TrainingStep(loss, nn.SGD(model.parameters(), lr=0.1))"
             )
         requested(memory, None)
-        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
-            raise LoopGradError(f"the seed of a training step must be >= 0, but is {seed!r:.60}")
+        given: Any = seed
+        if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 0:
+            raise LoopGradError(
+                f"the seed of a training step must be a whole number >= 0, but is {seed!r:.60}"
+            )
         self.seed = int(seed)
         self.loss = loss
         self.optimizer = optimizer
         self.backend = None if backend is None else checked(backend)
         self.memory = memory
         self._drawn = Recent(MOST)
+        self._random: dict[Module, None] = {}
+        """The random layers that the loss was seen to call."""
         self._latest: Drawn | None = None
         """What was drawn for the last batch."""
         self._lock = RLock()
@@ -230,11 +236,16 @@ class TrainingStep:
     # Drawing.
 
     def _drawn_for(self, specs: dict[str, Spec]) -> Drawn:
-        key = tuple(specs.items())
-        drawn: Drawn | None = self._drawn.get(key)
-        if drawn is None or not drawn.in_mode:
-            drawn = self._drawn.put(key, draw_step(*self._loss_graph(specs), self.memory))
+        drawn: Drawn | None = self._drawn.get(self._kind(specs))
+        if drawn is None:
+            drawn = draw_step(*self._loss_graph(specs), self.memory)
+            self._random |= {module: None for module, _ in drawn.modes}
+            drawn = self._drawn.put(self._kind(specs), drawn)
         return drawn
+
+    def _kind(self, specs: dict[str, Spec]) -> tuple[Any, ...]:
+        """Return what tells graphs apart: specs of the batch, modes of random layers."""
+        return (*specs.items(), *[module.training for module in self._random])
 
     def _loss_graph(self, specs: dict[str, Spec]) -> tuple[Graph, Node, Modes, Optimizer]:
         """Return the graph of the loss for a batch of these specs, and the number of the update.
