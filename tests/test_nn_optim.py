@@ -1,8 +1,5 @@
 """Optimizers against PyTorch's (frozen values), through every door; Lion and the article's."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,9 +7,16 @@ import autograd as ag
 import nn
 from demos import article
 from tests.nn_helpers import ancestors
+from tests.optim_helpers import (
+    GRADIENTS,
+    TORCH,
+    assert_alike,
+    batch,
+    given_gradients,
+    parameters,
+    stacked,
+)
 
-TORCH = json.loads((Path(__file__).parent / "fixtures" / "torch_optim.json").read_text())
-GRADIENTS = [[np.array(g) for g in gradients] for gradients in TORCH["gradients"]]
 ROWS = {
     f"{i}-{row['kind']}-{'-'.join([*row['options'], *(row['clip'] or {})])}": row
     for i, row in enumerate(TORCH["optimizers"])
@@ -32,12 +36,6 @@ def reference():
         yield
 
 
-def parameters(dtype="float64"):
-    return [
-        ag.parameter(f"p{i}", np.array(value, dtype)) for i, value in enumerate(TORCH["initial"])
-    ]
-
-
 def made(row, dtype="float64"):
     """The parameters of a row, and our optimizer of them."""
     ps = parameters(dtype)
@@ -50,35 +48,6 @@ def made(row, dtype="float64"):
         first, second = row["groups"]
         given = [{"parameters": ps[:2], **first}, {"parameters": ps[2:], **second}]
     return ps, getattr(nn, row["kind"])(given, **options, **(row["clip"] or {}))
-
-
-def given_gradients(ps):
-    """A loss whose gradients are the batch."""
-
-    def loss(g0, g1, g2):
-        products = [(p * g).sum() for p, g in zip(ps, (g0, g1, g2), strict=True)]
-        return products[0] + products[1] + products[2]
-
-    return loss
-
-
-def stacked():
-    columns = zip(*GRADIENTS, strict=True)
-    return {f"g{i}": np.array(column) for i, column in enumerate(columns)}
-
-
-def batch(i, dtype="float64"):
-    return {f"g{k}": np.asarray(g, dtype) for k, g in enumerate(GRADIENTS[i])}
-
-
-def assert_alike(one, other):
-    for p, q in zip(one.parameters, other.parameters, strict=True):
-        np.testing.assert_array_equal(p.value, q.value)
-    assert one.steps == other.steps
-    for state, twin in zip(one.state, other.state, strict=True):
-        assert len(state) == len(twin)
-        for x, y in zip(state, twin, strict=True):
-            np.testing.assert_array_equal(x, y)
 
 
 @pytest.mark.parametrize("name", ROWS)

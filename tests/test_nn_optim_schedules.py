@@ -1,8 +1,6 @@
 """Schedules against torch's, where they end, what they refuse; and the plateau."""
 
 import copy
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ import pytest
 import autograd as ag
 import nn
 from nn import schedules
+from tests.optim_helpers import TORCH
 
-TORCH = json.loads((Path(__file__).parent / "fixtures" / "torch_optim.json").read_text())
 LR = 0.1  # of all of torch's
 
 

@@ -101,10 +101,6 @@ def grouped(optimizer: Optimizer, given: Any) -> tuple[list[Parameter], list[int
         group_of += [i] * len(members)
         own.append(numbers)
     _check_parameters(owner, parameters)
-    if len(own) == 1:  # a single group's numbers are the optimizer's
-        for name, number in own[0].items():
-            setattr(optimizer, name, number)
-        own = [{}]
     return parameters, group_of, own
 
 

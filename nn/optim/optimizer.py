@@ -63,6 +63,10 @@ class Optimizer:
                     f"{name} has no number '{key}'; it has {', '.join((*self.hyper, *CLIPPING))}"
                 )
             setattr(self, key, None if number is None else self.checked(key, number))
+        if len(self._own) == 1:  # a single group's numbers are the optimizer's
+            for key, number in self._own.pop().items():
+                setattr(self, key, number)
+            self._own.append({})
         for key in self.hyper:
             if getattr(self, key, None) is None:
                 raise LoopGradError(f"{name} needs the number '{key}'; give it as {key}=...")
