@@ -194,12 +194,13 @@ class Check:
                         **_place(array, found),
                     )
                 )
-        for number, (x, array) in enumerate(zip(inputs, values, strict=True)):
-            nan = _nan(array)
-            if nan is not None:
-                kind = "parameter" if type(x) is Parameter else "input"
-                named = f"'{x.name}'" if x.name else str(number)
-                raise error_of(_outside(kind, f"{named} of op '{op.name}'", x, array, nan, line))
+        for number, (x, given) in enumerate(zip(inputs, values, strict=True)):
+            for array in _arrays(given):
+                nan = _nan(array)
+                if nan is not None:
+                    kind = "parameter" if type(x) is Parameter else "input"
+                    place = f"'{x.name}' of" if x.name else f"{number} of"
+                    raise error_of(_outside(kind, f"{place} op '{op.name}'", x, array, nan, line))
 
     def run_graph(
         self, graph: Graph, values: Sequence[Any], tell: Callable[[str, Array], None] | None = None
@@ -381,12 +382,13 @@ class CheckedCotangents(dict[Node, Any]):
                     **_place(g, found),
                 )
             )
-        for x, value in zip(node.inputs, values, strict=True):
-            nan = _nan(value)
-            if nan is not None:
-                named = f"'{x.name}' of" if x.name else "of"
-                where = f"{named} op '{op}', which is differentiated"
-                raise error_of(_outside("value", where, x, value, nan, line))
+        for x, given in zip(node.inputs, values, strict=True):
+            for value in _arrays(given):
+                nan = _nan(value)
+                if nan is not None:
+                    named = f"'{x.name}' of" if x.name else "of"
+                    where = f"{named} op '{op}', which is differentiated"
+                    raise error_of(_outside("value", where, x, value, nan, line))
 
 
 def _of_a_gradient(node: Any) -> tuple[str, str, Any] | None:

@@ -387,6 +387,17 @@ class TestRule:
             last.sum().backward()
         np.testing.assert_array_equal(last.value, xs.max(axis=0))
 
+    def test_several_states_of_unlike_shapes_stay_at_minus_infinity(self):
+        def final(x):
+            init = (np.full(3, -np.inf), np.full((), -np.inf))
+            last, _ = scan(lambda m, x: ((m[0], ag.maximum(m[1], x)), None), init, x)
+            return last[1] + ag.exp(last[0]).sum()
+
+        with ag.check_finite():
+            y, g = ag.value_and_grad(final)(np.array([1.0, 3.0, 2.0]))
+        assert y.item() == 3.0
+        np.testing.assert_array_equal(g, [0.0, 1.0, 0.0])
+
     def test_nan_from_infinity_is_an_error(self):
         found = finding(lambda: ag.tensor([np.inf, 1.0]) - np.array([np.inf, 1.0]))
         assert (found.op, found.kind, found.index) == ("subtract", "nan", (0,))
