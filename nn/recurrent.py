@@ -215,7 +215,7 @@ class Recurrent(Module):
         return f"{name}_{way}" if self.bidirectional else name
 
     def _watched_name(self, part: str, k: int, way: str) -> str:
-        names = [str(k)] if self.several else []
+        names = [str(k)] if len(self.cells) > 1 else []
         return ".".join([*names, *([way] if self.bidirectional else []), part])
 
     def _own_key(self) -> Any:
@@ -234,8 +234,21 @@ class Recurrent(Module):
             ]
             if not self.stateful:
                 return states
-            state = self._carried.start(self._packed(states))
+            self._check_not_drawn(xs)
+            learned = any([x.tracked for x in flatten(states)[0]])
+            if learned and self._carried.value is None:
+                return states  # gradients go into what they were learned from
+            state = self._carried.start(_mapped(ag.stop_gradient, self._packed(states)))
         return self._unpacked(state, outside)
+
+    def _check_not_drawn(self, xs: Node) -> None:
+        """Refuse to freeze the state of a stateful layer in a graph."""
+        if xs.virtual or current_state().drawing:
+            raise GraphError(
+                f"this {type(self).__name__} is stateful, but a graph would start from the state "
+                "it has now at every run; make the state an input of the graph and pass it, "
+                "layer(xs, state), and hand the last state to the next run"
+            )
 
     def _packed(self, states: list[list[Any]]) -> Any:
         """Return the states of layers and directions as callers see them."""
