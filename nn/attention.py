@@ -227,6 +227,8 @@ class MultiHeadAttention(Module):
     first. Parameters: in_proj_weight (3 E, E), the projections of queries, keys and values one
     above the other, Xavier uniform; in_proj_bias (3 E,) zeros; out_proj.weight (E, E) as in
     Linear; out_proj.bias zeros. `dropout` is that of the weights, while training.
+
+    What is drawn of it can be resized to other steps, not to other rows.
     """
 
     def __init__(
@@ -288,7 +290,7 @@ class MultiHeadAttention(Module):
         seen = _seen(q, k, lengths, mask, causal)
         weights = self.dropout(_weights(_products(q, k), seen))
         context = _means(weights, v, q)
-        outputs = self.out_proj(context.reshape((*context.shape[:-2], self.embed_dim)))
+        outputs = self.out_proj(_last_axes(context, 2, (self.embed_dim,)))
         told = _told(weights, query, keys)
         return outputs, (ag.mean(told, 1) if average else told)
 
@@ -299,4 +301,11 @@ class MultiHeadAttention(Module):
         y: Node = x @ self.in_proj_weight[rows].T
         if self.in_proj_bias is not None:
             y = y + self.in_proj_bias[rows]
-        return y.reshape((*y.shape[:-1], heads, size // heads))
+        return _last_axes(y, 1, (heads, size // heads))
+
+
+def _last_axes(x: Node, count: int, shape: tuple[int, ...]) -> Node:
+    """Return `x` with its last `count` axes reshaped; how long the first one is is left open."""
+    before = x.shape[:-count]
+    reshaped: Node = x.reshape((-1, *before[1:], *shape) if x.size else (*before, *shape))
+    return reshaped
