@@ -136,7 +136,7 @@ class Average(Optimizer):
             )
         return {**self.optimizer.numbers(steps), **own}
 
-    def _given(self) -> list[Any]:
+    def _given(self) -> tuple[Any, ...]:
         if self._swapped:
             raise LoopGradError(
                 "the parameters are their averages inside swapped(), and must not be trained; take "
@@ -150,7 +150,7 @@ class Average(Optimizer):
                 f"averaged.optimizer.{name} = {getattr(self, name)!r:.60}"
             )
         own = [getattr(self, name) for name in self.hyper]
-        return [*self.optimizer._given(), *own]
+        return (*self.optimizer._given(), *own)
 
     def updated(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -55,32 +56,10 @@ class Optimizer:
     clip_norm: Number | None = None
 
     def __init__(self, parameters: Iterable[Any], **numbers: Number | None) -> None:
-        name = type(self).__name__
         self.parameters, self._group_of, self._own = grouped(self, parameters)
-        for key, number in numbers.items():
-            if key not in self.hyper and key not in CLIPPING:
-                raise LoopGradError(
-                    f"{name} has no number '{key}'; it has {', '.join((*self.hyper, *CLIPPING))}"
-                )
-            setattr(self, key, None if number is None else self.checked(key, number))
-        if len(self._own) == 1:  # a single group's numbers are the optimizer's
-            for key, number in self._own.pop().items():
-                setattr(self, key, number)
-            self._own.append({})
-        for key in self.hyper:
-            if getattr(self, key, None) is None:
-                raise LoopGradError(f"{name} needs the number '{key}'; give it as {key}=...")
-        self.used = tuple([key for key in self.hyper if self._is_used(key)])
-        """The names in `hyper` that `update` is given."""
-        self.keys = self._group_keys()
-        """For each group, what its numbers are called among those of the step: name -> key."""
-        clipping = [key for key in CLIPPING if getattr(self, key) is not None]
-        names = dict.fromkeys([key for keys in self.keys for key in keys.values()])
-        self.number_names: tuple[str, ...] = (*names, *clipping)
-        """What the numbers are called that a step takes."""
-        unused = [key for key in (*self.hyper, *CLIPPING) if key not in (*self.used, *clipping)]
-        self._unused = tuple(unused)
-        self._numbers: tuple[list[Any], list[Array]] = [], []
+        self._set_numbers(numbers)
+        self._name_numbers()
+        self._numbers: tuple[tuple[Any, ...], list[Array]] = (), []
         self._state: list[State] = [self.init(parameter) for parameter in self.parameters]
         self._steps = 0
         self._lent: Any = None
@@ -234,26 +213,55 @@ class Optimizer:
                 places += [(key, own, name) for name, key in keys.items()]
         return places
 
-    def _given(self) -> list[Any]:
+    def _set_numbers(self, numbers: Mapping[str, Any]) -> None:
+        """Check the numbers, and make attributes of those that are all groups'."""
+        name = type(self).__name__
+        for key, number in numbers.items():
+            if key not in self.hyper and key not in CLIPPING:
+                raise LoopGradError(
+                    f"{name} has no number '{key}'; it has {', '.join((*self.hyper, *CLIPPING))}"
+                )
+            setattr(self, key, None if number is None else self.checked(key, number))
+        if len(self._own) == 1:  # a single group's numbers are the optimizer's
+            for key, number in self._own.pop().items():
+                setattr(self, key, number)
+            self._own.append({})
+        for key in self.hyper:
+            if getattr(self, key, None) is None:
+                raise LoopGradError(f"{name} needs the number '{key}'; give it as {key}=...")
+
+    def _name_numbers(self) -> None:
+        """Say which numbers are used, and what they are called in a step."""
+        self.used = tuple([name for name in self.hyper if self._is_used(name)])
+        """The names in `hyper` that `update` is given."""
+        clipping = tuple([name for name in CLIPPING if getattr(self, name) is not None])
+        self.keys: list[dict[str, str]] = [
+            {name: name if len(self._own) == 1 else f"groups.{i}.{name}" for name in self.used}
+            for i in range(len(self._own))
+        ]
+        """For each group, what its numbers are called among those of the step: name -> key."""
+        keys = [key for group in self.keys for key in group.values()]
+        self.number_names: tuple[str, ...] = (*keys, *clipping)
+        """What the numbers are called that a step takes."""
+        used = (*self.used, *clipping)
+        self._unused = tuple([name for name in (*self.hyper, *CLIPPING) if name not in used])
+        self._read_numbers = attrgetter(*used, *self._unused)
+
+    def _given(self) -> tuple[Any, ...]:
         """Return what the numbers are now, schedules as they are, and then those not used."""
         if len(self._own) == 1:
-            return [getattr(self, name) for name in (*self.number_names, *self._unused)]
+            given: tuple[Any, ...] = self._read_numbers(self)
+            return given
         found = []
         for own, keys in zip(self._own, self.keys, strict=True):
             found += [own[name] if name in own else getattr(self, name) for name in keys]
         clipping = self.number_names[len(found) :]
-        found += [getattr(self, name) for name in (*clipping, *self._unused)]
-        return found
+        return (*found, *[getattr(self, name) for name in (*clipping, *self._unused)])
 
     def _is_used(self, name: str) -> bool:
         if name not in self.optional:
             return True
         return bool(getattr(self, name)) or any(own.get(name) for own in self._own)
-
-    def _group_keys(self) -> list[dict[str, str]]:
-        if len(self._own) == 1:
-            return [{name: name for name in self.used}]
-        return [{name: f"groups.{i}.{name}" for name in self.used} for i in range(len(self._own))]
 
     # Updates.
 
