@@ -180,7 +180,7 @@ def test_binary_cross_entropy_of_huge_and_infinite_logits(sign: int):
     with np.errstate(under="ignore"):
         np.testing.assert_array_equal(loss(np.full(2, sign * 1e20), [0.0, 1.0], "none"),
                                       [1e20, 0.0][::sign])  # fmt: skip
-    g = ag.grad(lambda z: loss(z, [0.0, 1.0], "sum"))(np.full(2, sign * 1e20))
+        g = ag.grad(lambda z: loss(z, [0.0, 1.0], "sum"))(np.full(2, sign * 1e20))
     np.testing.assert_array_equal(g, [1.0, 0.0] if sign > 0 else [0.0, -1.0])
     with np.errstate(invalid="ignore"):
         found = loss(np.full(3, sign * np.inf), [0.5, 0.0, 1.0], "none").value

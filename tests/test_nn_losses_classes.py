@@ -10,6 +10,7 @@ import pytest
 
 import autograd as ag
 import nn
+from loops import scan
 from tests.loop_reference import assert_same
 from tests.nn_helpers import RNG
 
@@ -261,6 +262,24 @@ def test_graphs_follow_other_sizes():
     )
     shares = ag.softmax(xs[::-1])
     assert_same(results["other"], nn.cross_entropy(xs, shares, lengths=n).value, 1e-15)
+
+
+def test_in_the_body_of_a_loop_the_losses_of_steps_add_up():
+    z, classes = RNG(6).normal(size=(T, B, C)), RNG(7).integers(0, C, (T, B))
+
+    def summed(z: Any) -> Any:
+        def step(total: Any, x: Any) -> Any:
+            loss = nn.cross_entropy(x[0], x[1], "sum", ignore=1, label_smoothing=0.1)
+            return total + loss, None
+
+        return scan(step, 0.0, (z, classes))[0]
+
+    def at_once(z: Any) -> Any:
+        return nn.cross_entropy(z, classes, "sum", ignore=1, label_smoothing=0.1)
+
+    both = [ag.value_and_grad(fn)(z) for fn in (summed, at_once)]
+    for found, expected in zip(*both, strict=True):
+        assert_same(found, expected.value, 1e-14)
 
 
 def test_vmap_over_any_of_the_arguments():
