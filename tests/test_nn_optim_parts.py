@@ -239,6 +239,30 @@ def test_gradients_that_are_not_finite():
     assert np.isnan(np.concatenate(clipped)).all()
 
 
+def test_gradients_that_are_zero_or_have_no_elements():
+    clipped, norm = nn.clip_by_norm([np.zeros(3), np.zeros((0, 2))], 1.0)
+    assert norm == 0.0
+    np.testing.assert_array_equal(clipped[0], np.zeros(3))
+    assert clipped[1].shape == (0, 2)
+    assert nn.clip_by_norm(np.zeros((0, 2)), 1.0)[1] == 0.0
+
+
+def test_a_clipped_step_with_groups_and_averages_is_a_graph_for_pictures_and_files(tmp_path):
+    ps, optimizer = grouped(clip_norm=0.5, clip_value=1.0, amsgrad=True)
+    graph = nn.TrainingStep(given_gradients(ps), nn.Average(optimizer)).graph(**batch(0))
+    assert {"p0.largest", "p2.average", "groups.1.lr", "clip_norm", "average.decay"} <= set(
+        graph.inputs
+    )
+    assert "groups.1.lr" in str(graph)
+    graph.draw(tmp_path / "step.dot")
+    assert "clip_norm" in (tmp_path / "step.dot").read_text()
+    graph.save(tmp_path / "step.json")
+    again = ag.Graph.load(tmp_path / "step.json")
+    values = {name: np.full(x.shape, 0.25) for name, x in graph.inputs.items()}
+    for one, other in zip(graph.run(**values).values(), again.run(**values).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_mixed_dtypes_keep_theirs():
     clipped, norm = nn.clip_by_norm([np.float32([3]), np.array([4.0])], 1.0)
     assert (clipped[0].dtype, clipped[1].dtype, norm.dtype) == ("float32", "float64", "float64")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,26 @@ def clipped_by_norm(gradients: Sequence[Any], limit: Any) -> tuple[list[Any], An
 
 
 def global_norm(gradients: Sequence[Any]) -> Any:
-    """Return the Euclidean norm of all gradients as one vector, in their widest dtype."""
+    """Return the Euclidean norm of all gradients as one vector, in their widest dtype.
+
+    They are divided by the largest element before they are squared, so nothing overflows.
+    """
     widest = np.result_type(*[g.dtype for g in gradients])
-    norms = [in_dtype(widest, ag.norm(g)) for g in gradients]
-    return norms[0] if len(norms) == 1 else ag.norm(ag.stack(norms))
+    gradients = [g for g in gradients if 0 not in g.shape] or [np.zeros((), widest)]
+    largest = _folded(ag.maximum, [in_dtype(widest, ag.max(ag.abs(g))) for g in gradients])
+    finite = ag.logical_and(ag.greater(largest, 0.0), ag.isfinite(largest))
+    # the norm does not depend on it, so neither does its gradient
+    unit = ag.stop_gradient(ag.where(finite, largest, 1.0))
+    squares = [ag.sum(ag.square(g / in_dtype(g.dtype, unit))) for g in gradients]
+    return unit * ag.sqrt(_folded(ag.add, [in_dtype(widest, x) for x in squares]))
+
+
+def _folded(op: Callable[[Any, Any], Any], values: Sequence[Any]) -> Any:
+    """Return op(op(a, b), c) and so on."""
+    total = values[0]
+    for value in values[1:]:
+        total = op(total, value)
+    return total
 
 
 def in_dtype(dtype: Any, number: Any) -> Any:
