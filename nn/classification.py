@@ -47,7 +47,8 @@ def cross_entropy(
 
     `weights` (C,) multiplies the loss of each class. The "mean" of class numbers is then divided
     by the weights of the rows' classes, that of probabilities by the number of rows.
-    `ignore` is a class number, often -100, that marks rows to be left out (None: there is none).
+    `ignore` is a class number that marks rows to be left out (PyTorch: -100 unless said; here,
+    nothing is left out unless said).
     `label_smoothing` s replaces the target q by (1 - s) q + s / C (Szegedy et al. 2015,
     arXiv:1512.00567).
     """
@@ -136,12 +137,16 @@ def _by_class(user: str, scores: Node, target: Node) -> bool:
         return True
     if target.dtype.kind == "f" and target.shape == scores.shape:
         return False
-    error = ShapeError if target.shape not in (scores.shape, scores.shape[:-1]) else DTypeError
-    raise error(
+    what = (
         f"{user}: the target must be integers of shape {scores.shape[:-1]}, the classes, or floats "
         f"of shape {scores.shape}, their probabilities, but is {describe(target)} for scores "
-        f"{describe(scores)}; classes are the last axis, and .astype('int64') or .astype('float64')"
-        " converts the one kind or the other"
+        f"{describe(scores)}; "
+    )
+    if target.shape in (scores.shape, scores.shape[:-1]):
+        raise DTypeError(what + "convert it with .astype('int64') or .astype('float64')")
+    raise ShapeError(
+        what + "classes are the last axis of the scores; if they are axis 1, as in PyTorch, move "
+        "it by autograd.moveaxis(scores, 1, -1)"
     )
 
 
@@ -185,7 +190,9 @@ def _counted(
                 f"{user}: ignore={ignore} is a class number, but the target is probabilities; "
                 "leave rows out by lengths, which may be a mask"
             )
-        counted = classes != int(ignore)
+        held = np.iinfo(classes.dtype)
+        if held.min <= ignore <= held.max:  # else it marks nothing
+            counted = classes != int(ignore)
     if lengths is None:
         return counted
     if scores.ndim < 3:

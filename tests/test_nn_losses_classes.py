@@ -321,6 +321,21 @@ def test_a_class_out_of_range_is_named_each_time_a_graph_runs(backend: str):
         plan.run(z=Z, classes=np.array([0, 1, 4, 2, 3]))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "uint64"])
+def test_classes_may_be_of_any_integer_dtype(dtype: str):
+    expected = nn.cross_entropy(Z, CLASSES).value
+    classes = CLASSES.astype(dtype)
+    for ignore in (None, -100, 300, np.int64(77)):
+        assert_same(nn.cross_entropy(Z, classes, ignore=ignore), expected, 1e-15)
+        drawn = ag.trace(lambda z, c, i=ignore: nn.cross_entropy(z, c, ignore=i), Z, classes)
+        assert_same(drawn(Z, classes), expected, 1e-15)
+
+
+def test_classes_on_axis_1_are_told_how_to_move():
+    with pytest.raises(ag.ShapeError, match=r"axis 1, as in PyTorch, .*moveaxis\(scores, 1, -1\)"):
+        nn.cross_entropy(np.zeros((4, 3, 2)), np.zeros((4, 2), int))
+
+
 @pytest.mark.parametrize("drawn", [False, True], ids=["", "drawn"])
 def test_shapes_and_dtypes_that_do_not_fit(drawn: bool):
     z = ag.input("z", (5, 4)) if drawn else Z
