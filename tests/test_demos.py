@@ -319,42 +319,6 @@ def test_a_row_of_ones_times_the_jacobian_is_the_gradient(name):
     np.testing.assert_allclose(np.ones(len(matrix)) @ matrix, gradients[0].ravel(), rtol=1e-12)
 
 
-def test_first_rnn_has_the_reference_numbers():
-    results = first_rnn.run(first_rnn.draw(), 1)
-    same = {"rtol": 1e-13, "atol": 0}
-    np.testing.assert_allclose(results["hidden"][0], published.FIRST_HIDDEN, **same)
-    np.testing.assert_allclose(results["outputs"][0, 0], published.FIRST_OUTPUT, **same)
-    np.testing.assert_allclose(results["loss"], published.FIRST_HALF_LOSS, **same)
-    np.testing.assert_allclose(results["grad_IW"], published.FIRST_D_IW, **same)
-    np.testing.assert_array_equal(results["grad_HW"], published.FIRST_D_HW)
-    np.testing.assert_allclose(results["grad_OW"][:, 0], published.FIRST_D_OW, **same)
-    np.testing.assert_allclose(results["grad_xs"][0], published.FIRST_DX, **same)
-
-
-def test_first_rnn_keeps_its_state_and_has_the_gradients_of_its_oracle():
-    from tests.test_oracles import first_rnn as oracle_rnn
-
-    results = first_rnn.run(first_rnn.draw(), 3)
-    np.testing.assert_allclose(results["hidden"], published.FIRST_KEPT_HIDDEN, rtol=1e-13)
-    np.testing.assert_allclose(results["outputs"][:, 0], published.FIRST_KEPT_OUTPUTS, rtol=1e-13)
-    xs, targets = np.array([first_rnn.X] * 3), np.array([first_rnn.TARGET] * 3)
-    expected = oracle_rnn().gradients(xs, targets, np.zeros(2))
-    for name, gradient in (
-        ("IW", expected.d_iw),
-        ("HW", expected.d_hw),
-        ("OW", expected.d_ow),
-        ("xs", expected.dx),
-        ("h0", expected.dh0),
-    ):
-        np.testing.assert_allclose(results[f"grad_{name}"], gradient, rtol=1e-12, err_msg=name)
-
-
-def test_first_rnn_learns():
-    losses = first_rnn.train(first_rnn.draw(), 3, 20)
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < 0.6 * losses[0]
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_xor_is_learned(seed, capsys):
     model = xor.Xor(np.random.default_rng(seed))
