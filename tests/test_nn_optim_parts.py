@@ -56,6 +56,16 @@ def test_groups_have_their_own_numbers_and_share_the_others():
     assert repr(second).startswith("<group of 1 parameters: lr=0.5, beta1=0.9")
 
 
+def test_optimizers_say_what_they_are():
+    ps, optimizer = grouped()
+    optimizer.step(GRADIENTS[0])
+    said = "<AdamW of 3 parameters in 2 groups after 1 updates: lr=0.01, beta1=0.9, beta2=0.999"
+    assert repr(optimizer).startswith(said)
+    assert repr(nn.Average(optimizer)) == f"<Average of {optimizer!r}, at 1 updates>"
+    said = "<SGD of 3 parameters after 0 updates: lr=constant(value=0.1), momentum=0.0"
+    assert repr(nn.SGD(ps, lr=schedules.constant(0.1))).startswith(said)
+
+
 def test_numbers_of_groups_may_change_and_be_schedules():
     """The same as two optimizers."""
     ps, one = grouped()

@@ -120,6 +120,9 @@ class Average(Optimizer):
         """Return what copies take over: an optimizer of their own, too."""
         return {**super().__getstate__(), "optimizer": copy(self.optimizer)}
 
+    def __repr__(self) -> str:
+        return f"<Average of {self.optimizer!r}, at {self.steps} updates>"
+
     def part_names(self, state: State) -> list[str]:
         return [*self.optimizer.part_names(state[:-1]), "average"]
 

@@ -106,6 +106,12 @@ class Optimizer:
         own = [dict(numbers) for numbers in self._own]
         return {**self.__dict__, "_own": own, "_lent": None, "_known_places": {}}
 
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.hyper)
+        groups = f" in {len(self._own)} groups" if len(self._own) > 1 else ""
+        of = f"{len(self.parameters)} parameters{groups}"
+        return f"<{type(self).__name__} of {of} after {self.steps} updates: {numbers}>"
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that a later run needs to go on exactly: copies of arrays, and numbers.
 
