@@ -202,7 +202,7 @@ class Recurrent(Module):
         made_of = tuple(vars(cell).values())
         kept = self._kept.get((id(cell), specs))
         if kept is None or any(x is not y for x, y in zip(kept[0], made_of, strict=False)):
-            kept = made_of, *_drawn_step(cell, specs, structure)
+            kept = made_of, *_drawn_step(cell, specs, structure, name)
             self._kept[id(cell), specs] = kept
         _, body, shared = kept
         finals, (ys,) = repeat(body, shared=shared, init=leaves, each=[xs], reverse=reverse)
@@ -609,17 +609,19 @@ def _found(
     return {name: known[name] for name in names}
 
 
-def _drawn_step(cell: Cell, specs: Sequence[Spec], structure: Any) -> tuple[ag.Graph, list[Node]]:
+def _drawn_step(
+    cell: Cell, specs: Sequence[Spec], structure: Any, name: str
+) -> tuple[ag.Graph, list[Node]]:
     """Return the graph of one step of a cell, [shared | state | x] -> [state | y], and the shared.
 
     It is drawn outside of everything, so that it serves everywhere.
     """
-    scope = Scope(type(cell).__name__, None)
+    scope = Scope(name, None)
     with drawing(scope):
         x = draw_input("x", specs[0], scope)
         state = [draw_input(None, spec, scope) for spec in specs[1:]]
-        for port, name in zip(state, _names(structure, state), strict=True):
-            port.named(name)
+        for port, part in zip(state, _names(structure, state), strict=True):
+            port.named(part)
         y, after = cell.step(x, unflatten(structure, state))
     taken: dict[str, int] = {}
     inputs = {

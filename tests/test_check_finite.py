@@ -228,7 +228,7 @@ class TestPlaces:
         rnn.bias_ih_l1.value = np.full(3, 9.0)  # h is near 1 from step 0 on
         xs = np.ones((5, 4, 2))
         found = finding(lambda: rnn(ag.tensor(xs)))
-        assert (found.path, found.op, found.row) == ("rnn[1].matmul_2", "matmul", 0)
+        assert (found.path, found.op, found.row) == ("rnn_l1[1].matmul_2", "matmul", 0)
         x = ag.input("xs", xs.shape)
         found = finding(ag.Graph([x], {"y": rnn(x)[0]}).run, xs=xs)
         assert found.path == "rnn_l1[1].matmul_2"
