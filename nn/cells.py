@@ -124,7 +124,13 @@ def checked_state(state: Any, wanted: Any, what: str, like: Node) -> Any:
 
 def _tree_text(tree: Any) -> str:
     leaves, structure = flatten(tree)
-    return str(leaves[0]) if structure is None else repr(unflatten(structure, leaves))
+    return str(unflatten(structure, [_Text(leaf) for leaf in leaves]))
+
+
+class _Text(str):
+    """A text that is shown as it is, also inside of tuples."""
+
+    __repr__ = str.__str__
 
 
 class _TorchCell(Cell):
@@ -187,16 +193,21 @@ class _TorchCell(Cell):
 
     def _from_input(self, x: Any) -> Any:
         """Return x W_ih^T + b_ih, of all gates."""
-        return _plus(x @ self.weight_ih.T, self.bias_ih)
+        return _plus(times(x, self.weight_ih), self.bias_ih)
 
     def _from_state(self, h: Any) -> Any:
         """Return h W_hh^T + b_hh, of all gates."""
-        return _plus(h @ self.weight_hh.T, self.bias_hh)
+        return _plus(times(h, self.weight_hh), self.bias_hh)
 
     weight_ih: Any
     weight_hh: Any
     bias_ih: Any
     bias_hh: Any
+
+
+def times(x: Any, weight: Any) -> Any:
+    """Return x weight^T; the transposed weight has a name that says what it is."""
+    return x @ weight.T.named(f"{weight.name}_T")
 
 
 def _plus(x: Any, bias: Any) -> Any:
@@ -247,7 +258,7 @@ class RNNCell(_TorchCell):
 
     def after(self, x: Node, h: Any) -> Any:
         if self.layer_norm:
-            total = normalized(x @ self.weight_ih.T + h @ self.weight_hh.T) * self.gain
+            total = normalized(times(x, self.weight_ih) + times(h, self.weight_hh)) * self.gain
             total = _plus(_plus(total, self.bias_ih), self.bias_hh)
         else:
             total = self._from_input(x) + self._from_state(h)
@@ -315,8 +326,8 @@ class LSTMCell(_TorchCell):
     def after(self, x: Node, state: Any) -> Any:
         h, c = state
         if self.layer_norm:
-            total = normalized(x @ self.weight_ih.T) * self.gain_ih
-            total = total + normalized(h @ self.weight_hh.T) * self.gain_hh
+            total = normalized(times(x, self.weight_ih)) * self.gain_ih
+            total = total + normalized(times(h, self.weight_hh)) * self.gain_hh
             total = _plus(_plus(total, self.bias_ih), self.bias_hh)
         else:
             total = self._from_input(x) + self._from_state(h)
@@ -328,7 +339,7 @@ class LSTMCell(_TorchCell):
         o = _named("o", ag.sigmoid(o + c * self.weight_co if self.peepholes else o))
         seen = normalized(c) * self.gain_c + self.shift_c if self.layer_norm else c
         h = o * ag.tanh(seen)
-        return (h @ self.weight_hr.T if self.proj_size else h), c
+        return (times(h, self.weight_hr) if self.proj_size else h), c
 
 
 class GRUCell(_TorchCell):

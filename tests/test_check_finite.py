@@ -233,7 +233,7 @@ class TestPlaces:
         found = finding(ag.Graph([x], {"y": rnn(x)[0]}).run, xs=xs)
         assert found.path == "rnn_l1[1].matmul_2"
         assert found.computed_by == found.path
-        assert found.inputs[1] == "weight_hh float64[3, 3] from 1e+308 to 1e+308"
+        assert found.inputs[1] == "weight_hh_l1_T float64[3, 3] from 1e+308 to 1e+308"
 
     def test_steps_of_reversed_loops_keep_their_numbers(self):
         xs = np.ones((6, 2))
