@@ -471,3 +471,24 @@ def test_another_formula_has_another_gradient(name, monkeypatch):
     after = slopes(LAYERS[name](2, 3, rng=0))
     for key in before:
         assert np.abs(before[key] - after[key]).max() > 1e-3
+
+
+# What errors say.
+
+
+def test_a_state_of_the_wrong_form_is_shown_what_is_wanted():
+    layer = nn.LSTM(2, 3, rng=0)
+    wanted = r"initial state of LSTM must be \(float64\[1, 2, 3\], float64\[1, 2, 3\]\)"
+    with pytest.raises(ag.ShapeError, match=wanted + r".*came as value"):
+        layer(np.ones((4, 2, 2)), np.zeros((1, 2, 3)))
+    with pytest.raises(ag.ShapeError, match=wanted + r".*float64\[2, 3\] came"):
+        layer(np.ones((4, 2, 2)), (np.zeros((1, 2, 3)), np.zeros((2, 3))))
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 4]])
+def test_what_is_not_finite_is_found_in_layer_and_step(lengths):
+    layer = nn.GRU(2, 3, 2, rng=0)
+    xs = np.ones((4, 2, 2))
+    xs[3] = np.inf
+    with pytest.raises(ag.NonFiniteError, match=r"gru_l0\[3\]\."), ag.check_finite():
+        layer(xs, lengths=lengths)

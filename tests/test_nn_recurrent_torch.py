@@ -324,3 +324,67 @@ def test_cells_stepped(case: Case):
     leaves = inputs | dict(module.named_parameters())
     gradients = {name: leaves[name].grad.value for name in case.gradients}
     assert_case(case, [y.value for y in outputs], gradients)
+
+
+# Names, shapes, numbers of parameters and how they are drawn.
+
+INITIAL = stored("init")
+
+
+@pytest.mark.parametrize("call", INITIAL["modules"])
+def test_parameters_have_torchs_names_shapes_and_number(call: str):
+    name, arguments = call.removesuffix(")").split("(")
+    values = [x.split("=") for x in arguments.split(", ")]
+    positional = [int(x[0]) for x in values if len(x) == 1]
+    named = {x[0]: json.loads(x[1].lower()) for x in values if len(x) == 2}
+    module = getattr(nn, name)(*positional, **named)
+    theirs = INITIAL["modules"][call]
+    assert [name for name, _ in module.named_parameters()] == theirs["names"]
+    assert [list(p.shape) for p in module.parameters()] == theirs["shapes"]
+    assert sum(p.size for p in module.parameters()) == theirs["count"]
+
+
+@pytest.mark.parametrize("name", INITIAL["initial"])
+def test_parameters_are_drawn_as_torchs_are(name: str):
+    """Uniform within +-1/sqrt(H): the same edges, mean and deviation in 100,000 draws."""
+    theirs = INITIAL["initial"][name]
+    rng = np.random.default_rng(20)
+    count, edge = INITIAL["draws"], INITIAL["hidden"] ** -0.5
+    parts: list[np.ndarray] = []
+    while sum(map(len, parts)) < count:
+        module = getattr(nn, name)(100, INITIAL["hidden"], rng=rng)
+        parts += [p.value.ravel() for p in module.parameters()]
+    values = np.concatenate(parts)[:count]
+    assert -edge <= values.min() < -0.999 * edge
+    assert 0.999 * edge < values.max() <= edge
+    assert values.min() == pytest.approx(theirs["min"], rel=1e-3)
+    assert values.max() == pytest.approx(theirs["max"], rel=1e-3)
+    error = edge / np.sqrt(3 * count)  # of a mean of that many
+    assert abs(values.mean() - theirs["mean"]) < 6 * error
+    assert values.std() == pytest.approx(theirs["std"], rel=0.01)
+
+
+# The calls of an introduction to RNNs in PyTorch, with the lines it prints.
+
+
+def sizes(shape: tuple[int, ...]) -> str:
+    return f"torch.Size({list(shape)})"
+
+
+def test_the_introductions_calls_print_its_lines():
+    xs = np.random.default_rng(0).normal(size=(10, 3, 100))
+    out, h = nn.RNN(input_size=100, hidden_size=20, num_layers=1)(xs, np.zeros((1, 3, 20)))
+    line = f"out: {sizes(out.shape)} h: {sizes(h.shape)}"
+    assert line == "out: torch.Size([10, 3, 20]) h: torch.Size([1, 3, 20])"
+    out, h = nn.RNN(input_size=100, hidden_size=20, num_layers=4)(xs, np.zeros((4, 3, 20)))
+    line = f"out: {sizes(out.shape)} h: {sizes(h.shape)}"
+    assert line == "out: torch.Size([10, 3, 20]) h: torch.Size([4, 3, 20])"
+    np.testing.assert_array_equal(out.value[-1], h.value[-1])
+
+    first, second = nn.RNNCell(100, 20), nn.RNNCell(20, 15)
+    h0, h1 = np.zeros((3, 20)), np.zeros((3, 15))
+    for x in xs:
+        h0 = first(x, h0)
+        h1 = second(h0, h1)
+    assert f"h0: {sizes(h0.shape)}" == "h0: torch.Size([3, 20])"
+    assert f"h1: {sizes(h1.shape)}" == "h1: torch.Size([3, 15])"
