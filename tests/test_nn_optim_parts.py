@@ -342,6 +342,23 @@ def test_a_corrected_average_weighs_by_powers_of_its_decay():
     np.testing.assert_allclose(averaged.averages[0], expected, rtol=1e-13)
 
 
+def test_the_decay_of_an_average_may_be_a_schedule():
+    def decay(steps):
+        return min(0.9, (1 + steps) / (10 + steps))
+
+    ps = parameters()
+    averaged = nn.Average(nn.SGD(ps, lr=0.1, clip_norm=1.0), decay=decay)
+    average = [p.value for p in ps]
+    step = nn.TrainingStep(given_gradients(ps), averaged)
+    for i in range(6):
+        step.many(**{key: x[i : i + 1] for key, x in stacked().items()})
+        keep = 0.0 if i == 0 else decay(i)
+        average = [keep * x + (1 - keep) * p.value for x, p in zip(average, ps, strict=True)]
+    for x, y in zip(averaged.averages, average, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-13)
+    assert "average.decay" not in averaged.state_dict()
+
+
 def test_averages_may_begin_late_and_in_the_middle_of_training():
     for begin in (4, None):
         ps = parameters()
@@ -442,7 +459,10 @@ def test_an_average_of_float32_is_float32_and_copies_go_their_own_way():
     twin.optimizer.lr = 0.7
     averaged.step([g.astype("float32") for g in GRADIENTS[1]])
     assert (averaged.lr, twin.steps, averaged.steps) == (0.1, 1, 2)
-    deep = copy.deepcopy(averaged)
+    with averaged.swapped():
+        deep = copy.deepcopy(averaged)
+    np.testing.assert_array_equal(deep.parameters[0].value, averaged.averages[0])
+    deep.step([g.astype("float32") for g in GRADIENTS[2]])
     assert deep.optimizer.parameters[0] is deep.parameters[0]
     assert deep.parameters[0] is not ps[0]
 

@@ -36,7 +36,8 @@ class Average(Optimizer):
 
     The rates and other numbers are those of `optimizer`, which goes on from where it was: change
     them there (`averaged.optimizer.lr`), or in `averaged.groups`; `averaged.lr` is the same too.
-    A parameter that is given no gradient keeps its average.
+    A parameter that is given no gradient keeps its average. The state is in here from now on, so
+    `optimizer` itself is not to be stepped or saved any more.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Average(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies take over: an optimizer of their own, too."""
-        return {**super().__getstate__(), "optimizer": copy(self.optimizer)}
+        return {**super().__getstate__(), "optimizer": copy(self.optimizer), "_swapped": False}
 
     def __repr__(self) -> str:
         return f"<Average of {self.optimizer!r}, at {self.steps} updates>"
