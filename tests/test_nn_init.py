@@ -86,7 +86,7 @@ def test_distributions_are_those_of_the_formulas(make, options, below):
 def test_the_distance_notices_another_distribution():
     values = nn.init.normal(WIDE, rng=0)
     assert distance(1.1 * values, bell(0.0, 1.0)) > 1.95
-    assert distance(values + 0.05, bell(0.0, 1.0)) > 1.95
+    assert distance(values + 0.1, bell(0.0, 1.0)) > 1.95
 
 
 def test_truncated_normal_numbers_keep_within_the_limits():
@@ -120,9 +120,7 @@ def test_orthogonal_rows_or_columns_are_orthonormal(shape):
 
 def test_orthogonal_matrices_prefer_no_sign():
     rng = np.random.default_rng(0)
-    corners = np.array(
-        [nn.init.orthogonal((3, 3), rng=rng)[[0, 1, 2], [0, 1, 2]] for _ in range(500)]
-    )
+    corners = np.array([np.diagonal(nn.init.orthogonal((3, 3), rng=rng)) for _ in range(500)])
     # of a sphere's uniform points each coordinate is uniform (Archimedes)
     for column in corners.T:
         assert distance(column, flat(-1.0, 1.0)) < 1.95
