@@ -31,7 +31,7 @@ from autograd.node import Node
 from loops.ragged import fill_padding, valid_mask
 from nn.dropout import Dropout, broadcasts
 from nn.init import Rng, generator, xavier_uniform, zeros
-from nn.linear import Linear, checked_features
+from nn.linear import Linear, checked_features, checked_size
 from nn.module import Module
 
 
@@ -241,14 +241,14 @@ class MultiHeadAttention(Module):
         rng: Rng = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        if num_heads < 1 or embed_dim % num_heads:
+        size = checked_size("embed_dim", embed_dim)
+        if checked_size("num_heads", num_heads) < 1 or size % num_heads:
             raise ShapeError(
                 f"the features of MultiHeadAttention are divided among its heads, but embed_dim "
                 f"{embed_dim} is no multiple of num_heads {num_heads}"
             )
         rng = generator(rng)
-        size = embed_dim
-        self.embed_dim = embed_dim
+        self.embed_dim = size
         self.num_heads = num_heads
         weight = xavier_uniform((3 * size, size), rng=rng, dtype=dtype)
         self.in_proj_weight = ag.parameter("in_proj_weight", weight)

@@ -18,7 +18,7 @@ from autograd.node import Node
 from autograd.spec import Spec
 from autograd.tree import flatten, shown, unflatten
 from nn.init import Rng, bounded_by_fan, generator
-from nn.linear import checked_features
+from nn.linear import checked_features, checked_size
 from nn.module import Module
 from nn.norm import normalized
 
@@ -212,13 +212,6 @@ def times(x: Any, weight: Any) -> Any:
 
 def _plus(x: Any, bias: Any) -> Any:
     return x if bias is None else x + bias
-
-
-def checked_size(name: str, size: Any) -> int:
-    """Return a number of units as an int >= 0."""
-    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 0:
-        raise LoopGradError(f"{name} must be a whole number >= 0, but is {size!r:.60}")
-    return int(size)
 
 
 class RNNCell(_TorchCell):

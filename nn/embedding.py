@@ -12,6 +12,7 @@ from autograd.describe import describe
 from autograd.errors import DTypeError, ShapeError
 from autograd.node import Node
 from nn.init import Rng, normal
+from nn.linear import checked_size
 from nn.module import Module
 
 
@@ -23,7 +24,7 @@ class Embedding(Module):
 
     An index that is not from 0 to num_embeddings - 1 is a ShapeError. In a graph indices are known
     only when it runs: there one that is too large or below -num_embeddings is an error as well, but
-    other negative ones count from the end, as everywhere in NumPy.
+    other negative ones count from the end, as everywhere in NumPy (and none of them is padding).
 
     To share the table with an output layer, let both hold the parameter: after
     `out = nn.Linear(embedding_dim, num_embeddings)` write `out.weight = table.weight`. Its gradient
@@ -39,6 +40,8 @@ class Embedding(Module):
         rng: Rng = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
+        num_embeddings = checked_size("num_embeddings", num_embeddings)
+        embedding_dim = checked_size("embedding_dim", embedding_dim)
         table = normal((num_embeddings, embedding_dim), rng=rng, dtype=dtype)
         if padding_index is not None:
             if not -num_embeddings <= padding_index < num_embeddings:

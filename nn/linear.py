@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 import autograd as ag
 from autograd.describe import describe
-from autograd.errors import DTypeError, ShapeError
+from autograd.errors import DTypeError, LoopGradError, ShapeError
 from autograd.node import Node
 from nn.init import Rng, bounded_by_fan, generator
 from nn.module import Module
@@ -32,7 +32,8 @@ class Linear(Module):
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         rng = generator(rng)
-        shape = (out_features, in_features)
+        in_features = checked_size("in_features", in_features)
+        shape = (checked_size("out_features", out_features), in_features)
         self.weight = ag.parameter("weight", bounded_by_fan(shape, in_features, rng, dtype))
         self.bias = (
             ag.parameter("bias", bounded_by_fan(shape[:1], in_features, rng, dtype))
@@ -61,3 +62,10 @@ def checked_features(x: Any, weight: ag.Parameter) -> Node:
             f"convert the input with .astype('{weight.dtype}') or give the layer another dtype"
         )
     return node
+
+
+def checked_size(name: str, size: Any) -> int:
+    """Return a number of units as an int >= 0."""
+    if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 0:
+        raise LoopGradError(f"{name} must be a whole number >= 0, but is {size!r:.60}")
+    return int(size)

@@ -28,13 +28,12 @@ from nn.cells import (
     GRUCell,
     LSTMCell,
     RNNCell,
-    checked_size,
     checked_state,
     spread_over_batch,
 )
 from nn.dropout import Dropout
 from nn.init import Rng, generator
-from nn.linear import checked_features
+from nn.linear import checked_features, checked_size
 from nn.module import Module
 from nn.randomness import StepKeys
 

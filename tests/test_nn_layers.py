@@ -449,3 +449,20 @@ def test_a_model_of_layers_reads_in_pictures():
     text = str(ag.trace(model, ag.Spec((3,), np.dtype(np.int64))))
     for name in ("0.weight", "1.weight", "1.bias", "2.weight", "2.bias"):
         assert f'parameter "{name}": float64' in text
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda n: nn.Linear(n, 2), "in_features"),
+        (lambda n: nn.Linear(2, n), "out_features"),
+        (lambda n: nn.Embedding(n, 2), "num_embeddings"),
+        (lambda n: nn.Embedding(2, n), "embedding_dim"),
+        (lambda n: nn.MultiHeadAttention(n, 2), "embed_dim"),
+        (lambda n: nn.MultiHeadAttention(2, n), "num_heads"),
+    ],
+)
+@pytest.mark.parametrize("size", [-1, 2.0, "2", True])
+def test_sizes_are_whole_numbers(make, name: str, size):
+    with pytest.raises(ag.LoopGradError, match=f"{name} must be a whole number >= 0, but is"):
+        make(size)
