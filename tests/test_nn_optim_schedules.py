@@ -156,6 +156,27 @@ def test_a_plateau_is_the_rate_of_training_steps():
     assert "Plateau at 0.05, best 1" in repr(slow)
 
 
+def test_the_state_of_an_optimizer_has_that_of_its_plateau():
+    def made():
+        p = ag.parameter("p", [1.0])
+        return nn.SGD([p], lr=schedules.Plateau(0.5, factor=0.1, patience=1), momentum=0.9)
+
+    one, two = made(), made()
+    for measure in (3.0, 2.0, 2.0):
+        one.lr.report(measure)
+    state = one.state_dict()
+    assert (state["lr.value"], state["lr.best"], state["lr.bad"]) == (0.5, 2.0, 1)
+    with pytest.raises(ag.LoopGradError, match="'bad' of Plateau must be a whole number"):
+        two.load_state_dict({**state, "lr.bad": -1})
+    with pytest.raises(ag.LoopGradError, match=r"missing: lr\.best$"):
+        two.load_state_dict({name: x for name, x in state.items() if name != "lr.best"})
+    assert two.lr.best == float("inf")
+    two.load_state_dict({name: np.array(x) for name, x in state.items()})
+    assert one.lr.report(2.0) == two.lr.report(2.0) == pytest.approx(0.05)
+    two.load_state_dict({"lr.value": 0.7}, strict=False)  # not all of it: left out
+    assert two.lr.value == one.lr.value
+
+
 def test_nan_is_never_better():
     slow = schedules.Plateau(1.0, factor=0.5, patience=0)
     slow.report(1.0)

@@ -117,9 +117,10 @@ class Adam(Moments):
         self, step: Any, lr: Any, beta1: Any, beta2: Any, eps: Any, weight_decay: Any = None
     ) -> dict[str, Any]:
         """Return the rate and the root with both corrections for the start from zero."""
+        # `**` of NumPy's scalars is another function than the op: the last bit may differ
         return {
-            "rate": lr / (1 - beta1**step),
-            "root": ag.sqrt(1 - beta2**step),
+            "rate": lr / (1 - ag.power(beta1, step)),
+            "root": ag.sqrt(1 - ag.power(beta2, step)),
             "eps": eps,
             **self.weights(lr, beta1, beta2, eps, weight_decay),
         }

@@ -62,7 +62,7 @@ class NAdam(Moments):
             "lr": lr,
             "momentum": beta1 * (1 - 0.5 * ag.power(0.96, step * momentum_decay)),
             "following": beta1 * (1 - 0.5 * ag.power(0.96, (step + 1) * momentum_decay)),
-            "root": ag.sqrt(1 - beta2**step),
+            "root": ag.sqrt(1 - ag.power(beta2, step)),
             "eps": eps,
             **self.weights(lr, beta1, beta2, eps, weight_decay),
         }
@@ -117,7 +117,7 @@ class RAdam(Moments):
         self, step: Any, lr: Any, beta1: Any, beta2: Any, eps: Any, weight_decay: Any = None
     ) -> dict[str, Any]:
         """Return the rate, and the weights of the plain and of the adaptive direction."""
-        left = beta2**step
+        left = ag.power(beta2, step)
         most = 2 / (1 - beta2) - 1
         length = most - 2 * step * left / (1 - left)
         rectified = ag.greater(length, 5.0)
@@ -125,7 +125,7 @@ class RAdam(Moments):
         length, most = ag.maximum(length, 5.0), ag.maximum(most, 5.0)
         ratio = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
         return {
-            "rate": lr / (1 - beta1**step),
+            "rate": lr / (1 - ag.power(beta1, step)),
             "plain": ag.where(rectified, 0.0, 1.0),
             "adaptive": ag.where(rectified, ag.sqrt(ratio * (1 - left)), 0.0),
             "eps": eps,
@@ -172,7 +172,12 @@ class Adamax(Moments):
 
     def scalars(self, step: Any, lr: Any, beta1: Any, **hyper: Any) -> dict[str, Any]:
         """Return the numbers of `update`, with the rate corrected for the start from zero."""
-        return {"rate": lr / (1 - beta1**step), "beta1": beta1, "new1": 1 - beta1, **hyper}
+        return {
+            "rate": lr / (1 - ag.power(beta1, step)),
+            "beta1": beta1,
+            "new1": 1 - beta1,
+            **hyper,
+        }
 
     def update(
         self,

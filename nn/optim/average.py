@@ -182,7 +182,7 @@ class Average(Optimizer):
             return 1 - 1 / count, 1 / count
         decay = hyper["average.decay"]
         if self.corrected:
-            left = 1 - decay**count
+            left = 1 - ag.power(decay, count)
             new = (1 - decay) / left
             return 1 - new, new
         first = ag.less_equal(count, 1.0)

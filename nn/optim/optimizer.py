@@ -116,8 +116,9 @@ class Optimizer:
         """Return all that a later run needs to go on exactly: copies of arrays, and numbers.
 
         A part of a state is named by its parameter (`rnn.weight_ih_l0.square`). Besides there are
-        `steps` and the numbers, but for schedules: `lr`, and those that are a group's own,
-        `groups.1.lr`. Parameters are not in it: they are the model's.
+        `steps` and the numbers: `lr`, and those that are a group's own, `groups.1.lr`. Of schedules
+        there is only what they remember (`lr.best` of a `schedules.Plateau`); most have nothing to.
+        Parameters are not in it: they are the model's.
         """
         return saved(self)
 

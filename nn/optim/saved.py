@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from copy import copy
 from operator import call
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ def saved(optimizer: Optimizer) -> dict[str, Any]:
         number = _present(target, key)
         if number is not None and not callable(number):
             found[name] = float(number)
+    for name, schedule in _remembering(optimizer).items():
+        found |= {f"{name}.{key}": x for key, x in schedule.state_dict().items()}
     state = optimizer.state
     for name, (i, part) in _part_places(optimizer).items():
         found[name] = state[i][part].copy()
@@ -51,6 +54,12 @@ def loaded(optimizer: Optimizer, given: Mapping[str, Any], strict: bool) -> None
         for name, (target, key) in places.items()
         if name in given
     ]
+    remembered = []
+    for name, schedule in _remembering(optimizer).items():
+        keys = list(schedule.state_dict())
+        if all(f"{name}.{key}" in given for key in keys):
+            remembered.append((schedule, {key: given[f"{name}.{key}"] for key in keys}))
+            copy(schedule).load_state_dict(remembered[-1][1])  # raises what there is to raise
     state = [list(x) for x in optimizer.state]
     for name, (i, part) in parts.items():
         if name in given:
@@ -62,6 +71,8 @@ def loaded(optimizer: Optimizer, given: Mapping[str, Any], strict: bool) -> None
         (setattr, optimizer, "_lent", None),
     ]
     deque(map(call, *zip(*changes, strict=True)), maxlen=0)  # one call into C: all or nothing
+    for schedule, own in remembered:
+        schedule.load_state_dict(own)
 
 
 def _check_names(
@@ -100,6 +111,12 @@ def _part_places(optimizer: Optimizer) -> dict[str, tuple[int, int]]:
         for part, of in enumerate(optimizer.part_names(state)):
             found[f"{name}.{of}"] = i, part
     return found
+
+
+def _remembering(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the schedules that have a state of their own (`schedules.Plateau`), by name."""
+    found = {name: _present(target, key) for name, target, key in optimizer.number_places()}
+    return {name: x for name, x in found.items() if hasattr(x, "load_state_dict")}
 
 
 def _present(target: Any, key: str) -> Any:

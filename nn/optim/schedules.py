@@ -5,7 +5,7 @@
 A schedule is called with 0 before the first update, 1 before the second, and so on. It has no state
 but that number, so training that is taken up again goes on exactly. Any function of it will do;
 these are the usual ones, comparable and printable. Only `Plateau` is told how training goes, and
-has a state, to be saved with that of the optimizer.
+has a state, which is saved with that of its optimizer.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ class Plateau:
     max(value * factor, least) (but for changes of at most `eps`), and the next `cooldown` reports
     are not counted. Better is below best * (1 - threshold), with `relative=False` below
     best - threshold; with `largest=True` it is above best * (1 + threshold) or best + threshold.
-    NaN is never better. What it remembers is in `state_dict()`.
+    NaN is never better. What it remembers is in `state_dict()`, and in that of its optimizer.
     """
 
     remembered = ("value", "best", "bad", "cooling")
