@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import ismethod
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ def _map_specs(tree: Any) -> Any:
 
 def _argument_name(fn: Callable[..., Any], number: int) -> str:
     code = getattr(fn, "__code__", None)
-    if code is not None and number < code.co_argcount:
-        return str(code.co_varnames[number])
+    place = number + ismethod(fn)  # after self
+    if code is not None and place < code.co_argcount:
+        return str(code.co_varnames[place])
     return f"x{number}"

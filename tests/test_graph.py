@@ -476,6 +476,16 @@ def test_outputs_of_a_traced_dict_keep_their_keys():
     assert list(graph.outputs) == ["s", "t", "u_0", "u_1"]
 
 
+def test_inputs_of_a_traced_method_are_named_after_its_own_arguments():
+    class Model:
+        def scaled(self, xs, factor):
+            return xs * factor
+
+    graph = trace(Model().scaled, (2,), ())
+    assert list(graph.inputs) == ["xs", "factor"]
+    assert graph.run(xs=[1.0, 2.0], factor=3.0)["output"].tolist() == [3.0, 6.0]
+
+
 def test_comparisons_of_parameters_follow_them_in_a_traced_graph(tmp_path):
     w = ag.parameter("w", [1.0, -2.0])
     graph = trace(lambda x: x * ag.where((w > 0) & ag.logical_not(w > 5.0), w, 10.0 * w), (2,))
