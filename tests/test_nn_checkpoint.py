@@ -161,7 +161,7 @@ def test_all_kinds_of_torch_are_read():
 
 
 def test_bfloat16_is_refused_with_what_to_do():
-    with pytest.raises(FormatError, match="'x' is of type 'BF16', which.*BF16 for example to F32"):
+    with pytest.raises(FormatError, match=r"'x' is of type 'BF16', which.*BF16 for example to F32"):
         nn.load(FIXTURES / "torch_bfloat16.safetensors")
 
 
@@ -262,12 +262,14 @@ def test_endless_values_are_refused(tmp_path):
 
 
 def test_metadata_of_our_name_are_refused(tmp_path):
-    with pytest.raises(FormatError, match="'loopgrad.x' in metadata is LoopGrad's own"):
+    with pytest.raises(FormatError, match=r"'loopgrad.x' in metadata is LoopGrad's own"):
         nn.save(tmp_path / "x", {}, {"loopgrad.x": 1})
 
 
 def test_the_order_of_arguments_is_told(tmp_path):
-    with pytest.raises(FormatError, match=r"takes a path first, but got Linear; write nn.save\('mod"):
+    with pytest.raises(
+        FormatError, match=r"takes a path first, but got Linear; write nn.save\('mod"
+    ):
         nn.save(nn.Linear(1, 1), tmp_path / "x")
     with pytest.raises(FormatError, match=r"takes a path, but got Linear"):
         nn.load(nn.Linear(1, 1))
@@ -491,7 +493,9 @@ def test_all_parts_take_their_state_or_none(tmp_path):
     first.state = {"x": 2}
     before = wrong.state_dict()
     others = {"first": first, "model": wrong, "last": Part(y=2)}
-    with pytest.raises(FormatError, match=r"resume from '.*step-000000000005.safetensors': part 'mod"):
+    with pytest.raises(
+        FormatError, match=r"resume from '.*step-000000000005.safetensors': part 'mod"
+    ):
         nn.Checkpoints(tmp_path, others).resume()
     same(before, wrong.state_dict())
     assert first.state == {"x": 2}
@@ -540,7 +544,9 @@ def test_a_damaged_file_is_named_with_the_one_before(tmp_path):
     first, second = checkpoints.save(1), checkpoints.save(2)
     second.write_bytes(second.read_bytes()[:-3])
     part.state = {"x": 5}
-    with pytest.raises(FormatError, match=r"load '.*2.safetensors': .*start from '.*1.safetensors', mo"):
+    with pytest.raises(
+        FormatError, match=r"load '.*2.safetensors': .*start from '.*1.safetensors', mo"
+    ):
         checkpoints.resume()
     assert part.state == {"x": 5}
     second.rename(tmp_path / "damaged")
@@ -565,7 +571,9 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
 def test_a_folder_of_a_later_step_is_of_another_run(tmp_path):
     nn.Checkpoints(tmp_path, {"p": Part()}).save(100)
     checkpoints = nn.Checkpoints(tmp_path, {"p": Part()}, every=1000)
-    with pytest.raises(FormatError, match=r"100.safetensors' is of a later step than 1.*call resume"):
+    with pytest.raises(
+        FormatError, match=r"100.safetensors' is of a later step than 1.*call resume"
+    ):
         checkpoints.maybe_save(1)
     with pytest.raises(FormatError, match="to go back, move the later files away first"):
         checkpoints.save(99)
@@ -578,9 +586,11 @@ def test_a_folder_that_is_none_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     checkpoints = nn.Checkpoints(tmp_path / "file", {"p": Part()})
     for call in (checkpoints.paths, checkpoints.resume, lambda: checkpoints.save(1)):
-        with pytest.raises(FormatError, match="cannot read folder '.*file': Not a directory"):
+        with pytest.raises(FormatError, match=r"cannot read folder '.*file': Not a directory"):
             call()
-    with pytest.raises(FormatError, match="cannot write .*file/x/step.*: Not a directory|read folder"):
+    with pytest.raises(
+        FormatError, match=r"cannot write .*file/x/step.*: Not a directory|read folder"
+    ):
         nn.Checkpoints(tmp_path / "file" / "x", {"p": Part()}).save(1)
 
 
@@ -611,7 +621,7 @@ def test_steps_are_numbers(tmp_path):
 
 
 def test_parts_with_what_a_file_cannot_hold_are_named(tmp_path):
-    with pytest.raises(FormatError, match="'p.x' holds object"):
+    with pytest.raises(FormatError, match=r"'p.x' holds object"):
         nn.Checkpoints(tmp_path, {"p": Part(x=object())}).save(1)
 
 
@@ -655,9 +665,14 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path):
 
 def test_sigterm_exits_with_its_status(tmp_path):
     checkpoints = nn.Checkpoints(tmp_path, {"p": Part()})
-    with pytest.raises(SystemExit) as exit, checkpoints.guard():
-        signal.raise_signal(signal.SIGTERM)
-        checkpoints.maybe_save(7)
+
+    def train() -> None:
+        with checkpoints.guard():
+            signal.raise_signal(signal.SIGTERM)
+            checkpoints.maybe_save(7)
+
+    with pytest.raises(SystemExit) as exit:
+        train()
     assert exit.value.code == 143
     assert names(checkpoints) == [7]
 
@@ -671,9 +686,14 @@ def test_a_signal_after_the_last_step_is_obeyed_late(tmp_path):
 
 def test_an_error_is_not_hidden_by_a_signal(tmp_path):
     checkpoints = nn.Checkpoints(tmp_path, {"p": Part()})
-    with pytest.raises(ZeroDivisionError), checkpoints.guard():
-        signal.raise_signal(signal.SIGINT)
-        raise ZeroDivisionError
+
+    def train() -> None:
+        with checkpoints.guard():
+            signal.raise_signal(signal.SIGINT)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
 
 
 def test_other_threads_need_no_guard_and_may_have_one(tmp_path):
