@@ -56,10 +56,9 @@ def test_weights_of_heads_are_those_of_attention_in_parts():
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 def test_a_query_that_sees_nothing_gets_zeros_and_sends_back_zeros(dtype: str):
-    size = 1.0 if dtype == "float16" else 10.0  # whose small numbers are not so small
-    query, keys = [tracked((size * normal(T, B, D)).astype(dtype)) for _ in range(2)]
+    query, keys = [tracked(normal(T, B, D).astype(dtype)) for _ in range(2)]
     y = nn.attention(query, keys, lengths=[T, 2, 0], mask=np.arange(T)[:, None] > 0)
-    (y**2).sum().backward()
+    y.sum().backward()
     assert_same(y[:, 2], np.zeros((T, D), dtype))
     assert_same(y[0], np.zeros((B, D), dtype))
     for x in (query, keys):
