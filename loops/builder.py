@@ -105,6 +105,8 @@ class Builder:
 
     def _row_lengths(self, lengths: Any) -> Node:
         """Return the checked number of steps of each row of a ragged loop."""
+        if isinstance(lengths, (list, tuple)) and not lengths:
+            lengths = np.zeros(0, np.int64)  # NumPy makes floats of an empty list
         node = seen_from(self.scope.parent, tensor(lengths))
         if node.ndim != 1 or node.dtype.kind not in "iu":
             raise ShapeError(

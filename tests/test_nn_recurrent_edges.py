@@ -112,6 +112,27 @@ def test_no_steps_and_no_rows_drawn(name, backend, t, b):
 
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("t", "b", "h", "d"), [*product((0, 1, 2), (0, 1, 2), (0, 2), (0, 2))])
+def test_ragged_sizes_from_zero_on(name, t, b, h, d, both):
+    """Two layers, every row another length, a list as it comes; row 0 has no steps."""
+    layer = LAYERS[name](d, h, 2, bidirectional=both, rng=0, dtype="float32")
+    xs = tracked(np.ones((t, b, d), np.float32))
+    rows = 2 * (1 + both)
+    states = given_states(layer, (rows, b, h), lambda s: tracked(np.full(s, 0.5, np.float32)))
+    ys, *finals = flat(layer(xs, states, lengths=[i % (t + 1) for i in range(b)]))
+    assert (ys.shape, ys.dtype) == ((t, b, h * (1 + both)), np.float32)
+    (ys.sum() + sum(s.sum() for s in finals)).backward()
+    for state, final in zip(flat(states), finals, strict=True):
+        assert (final.shape, final.dtype) == ((rows, b, h), np.float32)
+        np.testing.assert_array_equal(final.value[:, :1], state.value[:, :1])
+        np.testing.assert_array_equal(state.grad.value[:, :1], np.ones((rows, min(b, 1), h)))
+    for p in (*layer.parameters(), xs):
+        assert p.grad.spec == p.spec
+        assert np.isfinite(p.grad.value).all()
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("lengths", [(2, 0, 3), (0, 0, 0), (1, 3, 0)])
 def test_each_row_of_a_ragged_batch_is_that_row_alone(name, lengths, both):
     """Rows of length 0 keep their states; NaN in the padding reaches no value and no gradient."""
