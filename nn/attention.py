@@ -228,6 +228,9 @@ class MultiHeadAttention(Module):
     above the other, Xavier uniform; in_proj_bias (3 E,) zeros; out_proj.weight (E, E) as in
     Linear; out_proj.bias zeros. `dropout` is that of the weights, while training.
 
+    Keys of `kdim` and values of `vdim` features: where one differs from E, the projections are
+    q_proj_weight (E, E), k_proj_weight (E, kdim) and v_proj_weight (E, vdim).
+
     What is drawn of it can be resized to other steps, not to other rows.
     """
 
@@ -238,6 +241,8 @@ class MultiHeadAttention(Module):
         dropout: float = 0.0,
         bias: bool = True,
         *,
+        kdim: int | None = None,
+        vdim: int | None = None,
         rng: Rng = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
@@ -250,8 +255,16 @@ class MultiHeadAttention(Module):
         rng = generator(rng)
         self.embed_dim = size
         self.num_heads = num_heads
-        weight = xavier_uniform((3 * size, size), rng=rng, dtype=dtype)
-        self.in_proj_weight = ag.parameter("in_proj_weight", weight)
+        kdim = size if kdim is None else checked_size("kdim", kdim)
+        vdim = size if vdim is None else checked_size("vdim", vdim)
+        self._names = ("in_proj_weight",) * 3
+        shapes: dict[str, tuple[int, int]] = {"in_proj_weight": (3 * size, size)}
+        if (kdim, vdim) != (size, size):
+            self._names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+            widths = (size, kdim, vdim)
+            shapes = {n: (size, width) for n, width in zip(self._names, widths, strict=True)}
+        for name, shape in shapes.items():
+            setattr(self, name, ag.parameter(name, xavier_uniform(shape, rng=rng, dtype=dtype)))
         self.in_proj_bias: ag.Parameter | None = None
         if bias:
             self.in_proj_bias = ag.parameter("in_proj_bias", zeros((3 * size,), dtype=dtype))
@@ -283,8 +296,8 @@ class MultiHeadAttention(Module):
                 f"MultiHeadAttention takes keys (steps, rows, features), but got {describe(keys)};"
                 " give a single sequence a row axis of length 1"
             )
-        for x in (query, keys, values):
-            checked_features(x, self.in_proj_weight)
+        for x, name in zip((query, keys, values), self._names, strict=True):
+            checked_features(x, vars(self)[name])
         keys, values = _filled(keys, values, lengths)
         q, k, v = [self._projected(x, i) for i, x in enumerate((query, keys, values))]
         seen = _seen(q, k, lengths, mask, causal)
@@ -295,10 +308,11 @@ class MultiHeadAttention(Module):
         return outputs, (ag.mean(told, 1) if average else told)
 
     def _projected(self, x: Node, part: int) -> Node:
-        """Return x (..., E) times the part of the projections for it, (..., heads, E / heads)."""
+        """Return x (..., D) times the part of the projections for it, (..., heads, E / heads)."""
         size, heads = self.embed_dim, self.num_heads
         rows = slice(part * size, (part + 1) * size)
-        y: Node = x @ self.in_proj_weight[rows].T
+        weight = vars(self)[self._names[part]]
+        y: Node = x @ (weight[rows] if self._names[part] == "in_proj_weight" else weight).T
         if self.in_proj_bias is not None:
             y = y + self.in_proj_bias[rows]
         return _last_axes(y, 1, (heads, size // heads))

@@ -290,5 +290,9 @@ def test_modules_refuse_what_does_not_fit():
         layer(np.ones((T, B, 3)))
     with pytest.raises(ag.ShapeError, match=r"keys \(steps, rows, features\).*length 1"):
         layer(np.ones((T, D)))
+    other = nn.MultiHeadAttention(D, 2, kdim=3)
+    for keys, name in [(x, "k_proj_weight"), (np.ones((T, B, 3)), "v_proj_weight")]:
+        with pytest.raises(ag.ShapeError, match=f"'{name}' takes inputs"):
+            other(x, keys)
     with pytest.raises(ag.ShapeError, match=r"'key\.weight' takes inputs \(\.\.\., 4\)"):
         nn.AdditiveAttention(D, D, 2)(x, np.ones((T, B, 3)))
