@@ -11,8 +11,12 @@ from nn.cells import Cell, GRUCell, LSTMCell, RNNCell
 from nn.checkpoint import Checkpoints, load, save
 from nn.classification import cross_entropy, kl_divergence, nll
 from nn.ctc import ctc
+from nn.data import Batches, train_test_split
 from nn.dropout import Dropout
 from nn.embedding import Embedding
+from nn.evaluate import evaluate
+from nn.fit import fit
+from nn.history import History
 from nn.linear import Linear
 from nn.losses import (
     absolute_error,
@@ -44,6 +48,7 @@ from nn.optim import (
 from nn.optim import schedules as schedules
 from nn.randomness import randomness
 from nn.recurrent import GRU, LSTM, RNN, Recurrent
+from nn.sequences import RaggedBatches, TokenBlocks, windows
 from nn.sequential import Sequential
 from nn.train import TrainingStep
 
@@ -60,11 +65,13 @@ __all__ = [
     "AdditiveAttention",
     "ArticleAdadelta",
     "Average",
+    "Batches",
     "Cell",
     "Checkpoints",
     "Dropout",
     "Embedding",
     "GRUCell",
+    "History",
     "LSTMCell",
     "LayerNorm",
     "Linear",
@@ -77,8 +84,10 @@ __all__ = [
     "RMSNorm",
     "RMSprop",
     "RNNCell",
+    "RaggedBatches",
     "Recurrent",
     "Sequential",
+    "TokenBlocks",
     "TrainingStep",
     "absolute_error",
     "attention",
@@ -88,6 +97,8 @@ __all__ = [
     "clip_by_value",
     "cross_entropy",
     "ctc",
+    "evaluate",
+    "fit",
     "flat",
     "half_squared_error",
     "huber",
@@ -99,4 +110,6 @@ __all__ = [
     "save",
     "schedules",
     "squared_error",
+    "train_test_split",
+    "windows",
 ]

@@ -21,7 +21,9 @@ OPTIONAL = {
     "autograd/draw/": {"graphviz", "pygraphviz"},
     "autograd/execute/native/compiler.py": {"llvmlite"},
     "nn/checkpoint/file.py": {"safetensors"},
+    "nn/history.py": {"matplotlib"},
     "nn/many.py": {"tqdm"},
+    "nn/progress.py": {"tqdm"},
 }
 
 
