@@ -38,6 +38,17 @@ def test_eager_benchmark(run_python, tmp_path):
     assert results["machine"]["python"]
 
 
+def test_layers_benchmark(run_python, tmp_path):
+    table, results = run(
+        run_python,
+        tmp_path,
+        *("benchmarks.layers", "--only", "loopgrad", "loopgrad-many", "loopgrad-eager"),
+        *("--cases", "gru-tiny", "--rounds", "2", "--at-least", "0", "--threads", "1"),
+    )
+    assert "| loopgrad-many " in table
+    assert all(len(found) == 2 for found in results["samples"]["gru-tiny"].values())
+
+
 def test_scale_benchmark(run_python, tmp_path):
     table, results = run(
         run_python,
