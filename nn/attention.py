@@ -56,8 +56,8 @@ def attention(
             f"attention multiplies queries by keys, so both have the same number of features, but "
             f"are {describe(query)} and {describe(keys)}; project one of them with nn.Linear"
         )
-    keys, values = _filled(keys, values, lengths)
-    seen = _seen(query, keys, lengths, mask, causal)
+    keys, values, valid = _filled(keys, values, lengths)
+    seen = _seen(query, keys, valid, mask, causal)
     weights = _weights(_products(query, keys, scale), seen)
     return _means(weights, values, query)
 
@@ -88,10 +88,10 @@ def _checked(query: Any, keys: Any, values: Any) -> tuple[Node, Node, Node]:
     return query, keys, values
 
 
-def _filled(keys: Node, values: Node, lengths: Any) -> tuple[Node, Node]:
-    """Return keys and values with zeros in the padding."""
+def _filled(keys: Node, values: Node, lengths: Any) -> tuple[Node, Node, Node | None]:
+    """Return keys and values with zeros in the padding, and where they are valid (Tk, B)."""
     if lengths is None:
-        return keys, values
+        return keys, values, None
     if keys.ndim < 3:
         raise ShapeError(
             f"lengths are those of rows, but the keys {describe(keys)} have no rows; keys are "
@@ -99,7 +99,7 @@ def _filled(keys: Node, values: Node, lengths: Any) -> tuple[Node, Node]:
         )
     valid = valid_mask(keys, lengths)
     filled = fill_padding(keys, valid)
-    return filled, filled if values is keys else fill_padding(values, valid)
+    return filled, filled if values is keys else fill_padding(values, valid), valid
 
 
 def _products(query: Node, keys: Node, scale: float | None = None) -> Node:
@@ -115,12 +115,11 @@ def _steps_last(x: Node, keys: Node) -> Node:
     return moved
 
 
-def _seen(query: Node, keys: Node, lengths: Any, mask: Any, causal: bool) -> Node | None:
+def _seen(query: Node, keys: Node, valid: Node | None, mask: Any, causal: bool) -> Node | None:
     """Return where a query sees a key, ready to broadcast against the scores; None: everywhere."""
     parts = []
-    if lengths is not None:
-        rows = valid_mask(keys, lengths).T
-        parts.append(rows[(slice(None), *(None,) * (keys.ndim - 2))])
+    if valid is not None:
+        parts.append(valid.T[(slice(None), *(None,) * (keys.ndim - 2))])
     if mask is not None:
         parts.append(_checked_mask(mask, query, keys))
     if causal:
@@ -211,8 +210,8 @@ class AdditiveAttention(Module):
     ) -> tuple[Node, Node]:
         """Return (context (Tq, B, Dv), weights (B, Tq, Tk)); for one step without Tq."""
         query, keys, values = _checked(query, keys, values)
-        keys, values = _filled(keys, values, lengths)
-        seen = _seen(query, keys, lengths, mask, causal=False)
+        keys, values, valid = _filled(keys, values, lengths)
+        seen = _seen(query, keys, valid, mask, causal=False)
         queries = _steps_last(self.query(query), keys)[..., :, None, :]
         together = queries + _steps_last(self.key(keys), keys)[..., None, :, :]
         scores = self.score(ag.tanh(together))[..., 0].named("scores")
@@ -298,9 +297,9 @@ class MultiHeadAttention(Module):
             )
         for x, name in zip((query, keys, values), self._names, strict=True):
             checked_features(x, vars(self)[name])
-        keys, values = _filled(keys, values, lengths)
+        keys, values, valid = _filled(keys, values, lengths)
         q, k, v = [self._projected(x, i) for i, x in enumerate((query, keys, values))]
-        seen = _seen(q, k, lengths, mask, causal)
+        seen = _seen(q, k, valid, mask, causal)
         weights = self.dropout(_weights(_products(q, k), seen))
         context = _means(weights, v, q)
         outputs = self.out_proj(_last_axes(context, 2, (self.embed_dim,)))

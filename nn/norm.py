@@ -59,7 +59,7 @@ class LayerNorm(Module):
     def forward(self, x: Any) -> Node:
         """Return the outputs, of the shape of `x`."""
         x = _checked(x, self)
-        y = normalized(x, self.eps, len(self.shape))
+        y = normalized(x, self.eps, len(self.shape)).named("normalized")
         if self.weight is not None:
             y = y * self.weight
         return y if self.bias is None else y + self.bias
@@ -92,6 +92,7 @@ class RMSNorm(Module):
         eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
         last = tuple(range(-len(self.shape), 0))
         y: Node = x / ag.sqrt(ag.mean(ag.square(x), last, keepdims=True) + eps)
+        y.named("normalized")
         return y if self.weight is None else y * self.weight
 
 

@@ -449,6 +449,7 @@ def test_a_model_of_layers_reads_in_pictures():
     text = str(ag.trace(model, ag.Spec((3,), np.dtype(np.int64))))
     for name in ("0.weight", "1.weight", "1.bias", "2.weight", "2.bias"):
         assert f'parameter "{name}": float64' in text
+    assert "normalized = divide" in text
 
 
 @pytest.mark.parametrize(
