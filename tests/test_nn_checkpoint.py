@@ -257,8 +257,16 @@ def test_endless_values_are_refused(tmp_path):
     endless.append(endless)
     with pytest.raises(FormatError, match="20 deep at most"):
         nn.save(tmp_path / "x", {"x": endless})
-    with pytest.raises(FormatError, match=f"the most are .* and {MOST_ENTRIES} names"):
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    with pytest.raises(FormatError, match=r"cannot write '.*x': its header would have 120"):
         nn.save(tmp_path / "x", {"x": "text" * 3_000_000})
+    with pytest.raises(FormatError, match="more than 50000 entries"):
+        nn.save(tmp_path / "x", {f"{i}": np.zeros(0) for i in range(MOST_ENTRIES)})
+    with pytest.raises(FormatError, match="or 500000 values in all"):
+        nn.save(tmp_path / "x", {"x": [0] * 500_001})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_metadata_of_our_name_are_refused(tmp_path):

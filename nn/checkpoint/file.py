@@ -31,8 +31,6 @@ from autograd.export.writing import SURROGATE
 from autograd.spec import Array, spec_of
 from nn.checkpoint.header import (
     LENGTH_BYTES,
-    MOST_ENTRIES,
-    MOST_HEADER_BYTES,
     Entry,
     check_name,
     header_length,
@@ -80,9 +78,8 @@ def save(
     FormatError names what a file cannot hold, or why it could not be written.
     """
     _check_path("save", path)
-    parts = _packed(_items(state), metadata or {})
     try:
-        write_whole(Path(path), *parts)
+        write_whole(Path(path), *_packed(_items(state), metadata or {}))
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot write '{_shown(path)}': {_reason(error)}") from error
 
@@ -133,13 +130,9 @@ def _packed(items: Mapping[str, Any], metadata: Mapping[str, Any]) -> list[memor
             rest[name] = encoded(name, x)
     table = {"sha256": _BLANK, "version": VERSION, "values": values, "metadata": rest}
     data = memoryview(_library().save(arrays, {**texts, _OURS: _text(table)}))
-    length = LENGTH_BYTES + int.from_bytes(data[:LENGTH_BYTES], "little")
+    length = LENGTH_BYTES + header_length(bytes(data[:LENGTH_BYTES]), len(data))
     header = bytes(data[:length])
-    if length > MOST_HEADER_BYTES or header.count(b"{") > MOST_ENTRIES:
-        raise FormatError(
-            f"{len(items)} names, their shapes and values take {length} bytes; the most are "
-            f"{MOST_HEADER_BYTES}, and {MOST_ENTRIES} names"
-        )
+    read_header(header[LENGTH_BYTES:], len(data) - length)  # what is written can be read
     place = header.index(_SEAL) + len(_SEAL)
     digest = hashlib.sha256(data).hexdigest()
     return [data[:place], digest.encode(), data[place + len(_BLANK) :]]
@@ -302,4 +295,4 @@ def _shown(path: str | os.PathLike[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return str(error.strerror if isinstance(error, OSError) else error)
+    return str(error.strerror if isinstance(error, OSError) else error.args[0])

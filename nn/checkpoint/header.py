@@ -24,7 +24,9 @@ from autograd.spec import Spec
 
 LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 10_000_000
-MOST_ENTRIES = 100_000
+MOST_ENTRIES = 50_000
+MOST_VALUES = 500_000
+"""Counted by their commas, those in texts included."""
 LONGEST_NAME = 1_000
 MOST_AXES = 64
 MOST_DATA_BYTES = 1 << 62
@@ -34,6 +36,7 @@ DTYPES = {
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
 }
 """The element types that a file and an array both can have."""
+_DTYPES = {code: np.dtype(name) for code, name in DTYPES.items()}
 _METADATA = "__metadata__"
 _KEYS = {"dtype", "shape", "data_offsets"}
 
@@ -64,8 +67,10 @@ def header_length(start: bytes, size: int) -> int:
 
 def read_header(header: bytes, size: int) -> tuple[dict[str, Entry], dict[str, str]]:
     """Return the arrays of a file whose data have `size` bytes, and its metadata."""
-    if header.count(b"{") > MOST_ENTRIES:
-        raise FormatError(f"its header has more than {MOST_ENTRIES} entries")
+    if header.count(b"{") > MOST_ENTRIES or header.count(b",") > MOST_VALUES:
+        raise FormatError(
+            f"its header has more than {MOST_ENTRIES} entries, or {MOST_VALUES} values in all"
+        )
     table = parse_json(header, "UTF-8")
     if type(table) is not dict:
         raise FormatError("its header is no table")
@@ -107,7 +112,7 @@ def _entry(name: str, table: Any) -> Entry:
             f"not carry; known are {', '.join(DTYPES)}. Convert it before it is written, "
             "BF16 for example to F32"
         )
-    spec = Spec(tuple(_numbers(name, "shape", table["shape"])), np.dtype(DTYPES[code]))
+    spec = Spec(tuple(_numbers(name, "shape", table["shape"])), _DTYPES[code])
     if spec.ndim > MOST_AXES or prod(n or 1 for n in spec.shape) > MOST_DATA_BYTES // 8:
         raise FormatError(f"'{name}' has a shape that no array can have")
     offsets = _numbers(name, "data_offsets", table["data_offsets"])
