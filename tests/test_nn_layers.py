@@ -382,6 +382,10 @@ def test_sequential_is_a_sequence():
 
 def test_slices_share_layers_and_names():
     model = small().eval()
+    outer = nn.Sequential({"net": model})
+    assert [layer.weight.name for layer in outer["net"][::2]] == ["net.0.weight", "net.2.weight"]
+    del outer
+    model = small().eval()
     part = model[1:]
     assert list(part) == list(model)[1:]
     assert list(part.state_dict()) == ["2.weight", "2.bias"]
