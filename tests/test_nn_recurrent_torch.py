@@ -211,7 +211,7 @@ def assert_graph_case(case: Case, results: dict[str, np.ndarray]) -> None:
     assert_case(case, outputs, {name: results[f"grad_{name}"] for name in case.gradients})
 
 
-@pytest.mark.parametrize("case", [*CELLS, *LAYERS])
+@pytest.mark.parametrize("case", mostly_slow([*LONG, *CELLS, *SHORT], 3))
 def test_on_tensors(case: Case):
     module = made(case)
     inputs = {name: tracked(x) for name, x in given(case).items()}
