@@ -2,6 +2,7 @@
 
 First the RNNLM of "Deep Learning from Scratch 2" (ch. 5.5) as it is there: embedding, RNN, linear
 layer, truncated backpropagation through blocks of five words, plain SGD, the first 1,000 words.
+(But each epoch begins anew, where the book's reading goes round and round.)
 Then the whole text, for which an RNN and an LSTM are trained alike, are measured on text they have
 not seen, and write some of their own.
 """
@@ -20,12 +21,12 @@ import numpy as np
 import nn
 from demos.charts import aside, chart
 from demos.language_models import (
-    Blocks,
     LanguageModel,
-    Reader,
     Training,
     Writer,
     bigram_perplexity,
+    blocks_of,
+    perplexity,
     unigram_perplexity,
 )
 from demos.showing import picture
@@ -50,7 +51,7 @@ class Form:
 
 
 FULL = Form(100, 1500, None, size=200, epochs=20, rows=20, steps=35, written=60)
-QUICK = Form(3, 300, 4000, size=24, epochs=2, rows=10, steps=20, written=20)
+QUICK = Form(3, 300, 10000, size=32, epochs=8, rows=10, steps=20, written=20)
 
 BOOK_WORDS, BOOK_SIZE, BOOK_ROWS, BOOK_STEPS, BOOK_RATE = 1000, 100, 10, 5, 0.1
 RATE, CLIP, DROPOUT = 0.003, 1.0, 0.5
@@ -75,7 +76,7 @@ def book_training(seed: int) -> Training:
     corpus = first_words(BOOK_WORDS)
     model = book_model(len(corpus.vocabulary), seed)
     optimizer = nn.SGD(model.parameters(), lr=BOOK_RATE)
-    return Training(model, optimizer, Blocks(corpus.train, BOOK_ROWS, BOOK_STEPS))
+    return Training(model, optimizer, blocks_of(corpus.train, BOOK_ROWS, BOOK_STEPS))
 
 
 def run_book(form: Form, seed: int, out: Path) -> None:
@@ -114,11 +115,11 @@ def train(cell: str, corpus: Corpus, form: Form, seed: int) -> Result:
     model = LanguageModel(words, form.size, cell, dropout=DROPOUT, tied=True, rng=rng)
     # N(0, 1), which vectors start as, would make logits of their square
     nn.init.apply(model, {"embedding.weight": partial(nn.init.normal, std=0.1)}, rng)
-    blocks = Blocks(corpus.train[: form.words], form.rows, form.steps)
-    rate = nn.schedules.cosine(RATE, form.epochs * blocks.in_epoch)
+    blocks = blocks_of(corpus.train[: form.words], form.rows, form.steps)
+    rate = nn.schedules.cosine(RATE, form.epochs * len(blocks))
     optimizer = nn.Adam(model.parameters(), lr=rate, clip_norm=CLIP)
     training = Training(model, optimizer, blocks, seed)
-    reader = Reader(model, corpus.validation[: form.words])
+    new = corpus.validation[: form.words]
     count = sum(p.size for p in model.parameters())
     print(f"{cell}: {count:,} parameters, {form.epochs} epochs, seed {seed}")
     validation = []
@@ -126,11 +127,11 @@ def train(cell: str, corpus: Corpus, form: Form, seed: int) -> Result:
         start = perf_counter()
         on_the_way = training.epoch()
         seconds = perf_counter() - start
-        validation.append(reader.perplexity())
+        validation.append(perplexity(model, new))
         if epoch % 5 == 4 or epoch == form.epochs - 1:
             print(f"    epoch {epoch + 1:2}: perplexity {on_the_way:.1f}, ", end="")
             print(f"of new text {validation[-1]:.1f}", flush=True)
-        speed = blocks.in_epoch * form.rows * form.steps / seconds
+        speed = len(blocks) * form.rows * form.steps / seconds
         aside(f"    {cell}, epoch {epoch + 1}: {speed:,.0f} words/s")
     return Result(model, validation)
 
@@ -179,8 +180,8 @@ def paint_lines(
 def run_text(form: Form, seed: int, out: Path) -> dict[str, Result]:
     """Train both models on the whole text; print, chart and let the LSTM write."""
     corpus = topics_corpus(form.vocabulary)
-    sizes = f"{len(corpus.train[: form.words]):,} words to learn from"
-    print(f"the text: {sizes}, {len(corpus.validation):,} new ones, {form.vocabulary} differ")
+    learned, new = len(corpus.train[: form.words]), len(corpus.validation[: form.words])
+    print(f"the text: {learned:,} words to learn from, {new:,} new ones, {form.vocabulary} differ")
     levels = baselines(corpus, form)
     for name, level in levels.items():
         print(f"    {name}: perplexity of new text {level:.1f}")

@@ -7,8 +7,7 @@ gradients go back to the start of the block of words, the state goes on from blo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ class LanguageModel(nn.Module):
         return self.out(self.dropout(ys)), self._named(last)
 
     def step(self, words: Any, state: State) -> tuple[ag.Node, State]:
-        """Return the same for one word of each row (B,): logits (B, words), and the state."""
+        """Return the same for one word of each row (B,), without dropout: (B, words), state."""
         y, last = self.cell.step(self.embedding(words), self._cell_state(state))
         return self.out(y), self._named(last)
 
@@ -76,30 +75,9 @@ class LanguageModel(nn.Module):
 # --- training, block by block ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """A text, read by several rows at once, block by block, over and over.
-
-    Row i starts at word i * (words // rows). Block k holds `steps` words for each row, which go on
-    where those of block k - 1 ended, from the last word of the text to the first.
-    """
-
-    words: Array
-    rows: int
-    steps: int
-
-    @property
-    def in_epoch(self) -> int:
-        """How many blocks hold as many words as the text."""
-        return (len(self.words) - 1) // (self.rows * self.steps)
-
-    def block(self, number: int) -> tuple[Array, Array]:
-        """Return the words of a block (steps, rows), and for each the one that follows."""
-        known = len(self.words) - 1
-        rows = np.arange(self.rows) * (known // self.rows)
-        times = number * self.steps + np.arange(self.steps)
-        places = (rows + times[:, None]) % known
-        return self.words[places], self.words[places + 1]
+def blocks_of(words: Array, rows: int, steps: int) -> nn.TokenBlocks:
+    """Return a text as blocks of words (steps, rows), and for each the one that follows."""
+    return nn.TokenBlocks(words, rows, steps, names=("words", "following"))
 
 
 def block_loss(model: LanguageModel) -> Callable[..., dict[str, ag.Node]]:
@@ -117,50 +95,37 @@ class Training:
     """Truncated backpropagation through time: one block an update, the state handed on."""
 
     def __init__(
-        self, model: LanguageModel, optimizer: nn.Optimizer, blocks: Blocks, seed: int = 0
+        self, model: LanguageModel, optimizer: nn.Optimizer, blocks: nn.TokenBlocks, seed: int = 0
     ) -> None:
         self.model = model
         self.blocks = blocks
         self.step = nn.TrainingStep(block_loss(model), optimizer, seed=seed)
-        self.state = model.start(blocks.rows)
+        self.state = model.start(blocks.batch_size)
 
     def epoch(self) -> float:
-        """Train on as many words as the text has; return the perplexity on the way."""
-        return float(np.exp(np.mean([self.update() for _ in range(self.blocks.in_epoch)])))
+        """Train on all blocks, from a zero state on; return the perplexity on the way."""
+        self.state = self.model.start(self.blocks.batch_size)
+        return float(np.exp(np.mean([self.update(block) for block in self.blocks])))
 
-    def update(self) -> float:
-        """Train on the next block; return its loss, the mean of -log p of the words."""
-        words, following = self.blocks.block(self.step.optimizer.steps)
-        results = self.step.run(words=words, following=following, **self.state)
+    def update(self, block: dict[str, Array]) -> float:
+        """Train on a block; return its loss, the mean of -log p of the words."""
+        results = self.step.run(**block, **self.state)
         self.state = {name: results[f"{name}_after"] for name in self.state}
         return float(results["loss"])
 
     def graph(self) -> ag.Graph:
         """Return the graph of an update: parameters and states go in, and come out new."""
-        words, following = self.blocks.block(0)
-        return self.step.graph(words=words, following=following, **self.state)
+        return self.step.graph(**next(self.blocks.of_epoch(0)), **self.state)
 
 
-class Reader:
-    """Measures a model: reads a text once, in one piece, without dropout."""
+def perplexity(model: LanguageModel, words: Array) -> float:
+    """Return exp(mean of -log p) of a text: between how many equally likely words it wavers.
 
-    def __init__(self, model: LanguageModel, words: Array) -> None:
-        self.model = model
-        self.words = words
-        model.eval()
-        state = model.start(1)
-        batch = words[:-1, None], words[1:, None]
-
-        def loss(words: ag.Node, following: ag.Node, state: State) -> dict[str, ag.Node]:
-            return block_loss(model)(words, following, **state)
-
-        self._plan = ag.trace(loss, *batch, state).select("loss").compile()
-        self._inputs = *batch, *state.values()
-        model.train()
-
-    def perplexity(self) -> float:
-        """Return exp(mean of -log p): between how many equally likely words it wavers."""
-        return float(np.exp(self._plan.execute(list(self._inputs))[0]))
+    The model reads it once, in one piece, without dropout.
+    """
+    text = {"words": words[:-1, None], "following": words[1:, None]}
+    loss = nn.evaluate(block_loss(model), {**text, **model.start(1)}, model)["loss"]
+    return float(np.exp(loss))
 
 
 # --- words drawn from a model ---------------------------------------------------------------------
@@ -177,10 +142,8 @@ class Writer:
         self.model = model
         self.length = length
         self.skip = skip
-        model.eval()
         shaped_as = np.array([0]), np.array(1.0, np.float32), ag.random.key(0), model.start(1)
         self.graph = ag.trace(self._draw, *shaped_as, name="writer")
-        model.train()
 
     def __call__(self, first: int, seed: int, temperature: float = 1.0) -> list[int]:
         """Return words that follow `first`; the smaller the temperature, the likelier ones."""
@@ -248,10 +211,3 @@ def bigram_perplexity(words: int, train: Array, text: Array, discount: float = 0
 def perplexity_of(probabilities: Array) -> float:
     """Return exp(mean of -log p)."""
     return float(np.exp(-np.log(probabilities).mean()))
-
-
-def epochs(training: Training, reader: Reader | None, count: int) -> Iterator[tuple[float, float]]:
-    """Train; yield the perplexities on the training and on the reader's text after each epoch."""
-    for _ in range(count):
-        on_the_way = training.epoch()
-        yield on_the_way, np.nan if reader is None else reader.perplexity()

@@ -13,14 +13,14 @@ from autograd.errors import LoopGradError, ShapeError
 from demos import first_network, first_rnn, language_model, text_data, time_rnn, torch_walk
 from demos.first_network import OPTIMIZERS, FirstRNN, optimizer_named
 from demos.language_models import (
-    Blocks,
     LanguageModel,
-    Reader,
     Training,
     Writer,
     bigram_perplexity,
     block_loss,
+    blocks_of,
     chosen,
+    perplexity,
     unigram_perplexity,
 )
 from tests.oracles import published_numbers as published
@@ -359,19 +359,17 @@ def test_words_become_a_text_again():
 
 
 def test_blocks_are_those_of_the_book():
-    """Its batches: words[(i * jump + time) % size] for row i, jump = size // rows."""
+    """Its batches: words[i * jump + time] for row i, jump = (words - 1) // rows."""
     words = np.arange(100) * 7
-    blocks = Blocks(words, rows=4, steps=6)
-    assert blocks.in_epoch == 99 // 24
     time = 0
-    for number in range(9):
-        xs, ys = blocks.block(number)
+    for block in blocks_of(words, rows=4, steps=6):
         for t in range(6):
             for i in range(4):
-                place = (i * (99 // 4) + time) % 99
-                assert xs[t, i] == words[place]
-                assert ys[t, i] == words[place + 1]
+                place = i * (99 // 4) + time
+                assert block["words"][t, i] == words[place]
+                assert block["following"][t, i] == words[place + 1]
             time += 1
+    assert time == 24
 
 
 # --- language models: the models ------------------------------------------------------------------
@@ -421,20 +419,19 @@ def test_a_language_model_is_its_formula(cell, tied):
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_an_update_is_truncated_backpropagation_with_the_state_handed_on(cell):
     words = np.random.default_rng(0).integers(9, size=60)
-    blocks = Blocks(words, rows=2, steps=4)
+    blocks = blocks_of(words, rows=2, steps=4)
     model, other = (LanguageModel(9, 5, cell, rng=3) for _ in range(2))
     training = Training(model, nn.SGD(model.parameters(), lr=0.5), blocks)
     optimizer = nn.SGD(other.parameters(), lr=0.5)
     state = other.start(2)
-    for number in range(8):
-        xs, ys = blocks.block(number)
-        logits, after = other(xs, state)
-        loss = nn.cross_entropy(logits, ys)
+    for block in blocks.of_epoch(0):
+        logits, after = other(block["words"], state)
+        loss = nn.cross_entropy(logits, block["following"])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         state = {name: part.value for name, part in after.items()}
-        assert training.update() == pytest.approx(float(loss), rel=1e-5)
+        assert training.update(block) == pytest.approx(float(loss), rel=1e-5)
     for p, q in zip(model.parameters(), other.parameters(), strict=True):
         np.testing.assert_allclose(p.value, q.value, rtol=1e-3, atol=1e-5)
     for name, part in state.items():
@@ -443,7 +440,8 @@ def test_an_update_is_truncated_backpropagation_with_the_state_handed_on(cell):
 
 def test_the_state_is_an_input_and_an_output_of_an_update():
     model = LanguageModel(9, 5, "lstm", rng=0)
-    training = Training(model, nn.SGD(model.parameters(), lr=0.5), Blocks(np.arange(40) % 9, 2, 4))
+    blocks = blocks_of(np.arange(40) % 9, rows=2, steps=4)
+    training = Training(model, nn.SGD(model.parameters(), lr=0.5), blocks)
     graph = training.graph()
     assert {"words", "following", "h", "c"} <= {*graph.inputs}
     assert {"loss", "h_after", "c_after"} <= {*graph.outputs}
@@ -454,33 +452,32 @@ def test_the_book_starts_as_the_book_says_and_learns_its_thousand_words():
     training = language_model.book_training(seed=0)
     model = training.model
     words = model.embedding.weight.shape[0]
-    assert (training.blocks.rows, training.blocks.steps, training.blocks.in_epoch) == (10, 5, 19)
+    assert (training.blocks.batch_size, training.blocks.length, len(training.blocks)) == (10, 5, 19)
     assert model.embedding.weight.value.std() == pytest.approx(0.01, rel=0.05)
     assert model.cell.weight_ih.value.std() == pytest.approx(0.1, rel=0.05)
     assert model.cell.weight_hh.value.std() == pytest.approx(0.1, rel=0.05)
     assert model.out.weight.value.std() == pytest.approx(0.1, rel=0.05)
     assert not any(b.value.any() for b in (model.cell.bias_ih, model.cell.bias_hh, model.out.bias))
-    xs, ys = training.blocks.block(0)
-    first = block_loss(model)(ag.tensor(xs), ag.tensor(ys), **training.state)["loss"]
+    first = block_loss(model)(**next(training.blocks.of_epoch(0)), **training.state)["loss"]
     assert float(first) == pytest.approx(np.log(words), abs=0.3)
     found = [training.epoch() for _ in range(60)]
     assert found[0] > 0.6 * words
     assert found[-1] < 40
 
 
-def test_a_reader_reads_without_dropout_and_leaves_the_mode():
+def test_perplexity_is_measured_without_dropout_and_the_mode_stays():
     model = LanguageModel(9, 5, "lstm", dropout=0.5, rng=0)
     words = np.random.default_rng(0).integers(9, size=30)
-    reader = Reader(model, words)
+    measured = perplexity(model, words)
     assert model.training
     assert model.dropout.training
     logits, _ = by_hand(model, words[:-1, None], model.start(1))
     logits = logits[:, 0]
     log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     expected = np.exp(-log_p[np.arange(29), words[1:]].mean())
-    assert reader.perplexity() == pytest.approx(expected, rel=1e-5)
+    assert measured == pytest.approx(expected, rel=1e-5)
     nn.init.apply(model, {"out.bias": 3.0, "out.weight": 0.0})
-    assert reader.perplexity() == pytest.approx(9.0, rel=1e-5)
+    assert perplexity(model, words) == pytest.approx(9.0, rel=1e-5)
 
 
 def test_words_are_chosen_as_often_as_they_are_probable():
@@ -497,7 +494,6 @@ def test_words_are_chosen_as_often_as_they_are_probable():
 def test_a_writer_is_the_model_stepped_by_hand(cell):
     model = LanguageModel(9, 5, cell, dropout=0.5, rng=0)
     writer = Writer(model, length=12, skip=4)
-    assert model.training
     written = writer(2, seed=7, temperature=0.7)
     word, state, expected = 2, model.start(1), []
     for t in range(12):
