@@ -295,4 +295,5 @@ def _shown(path: str | os.PathLike[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return str(error.strerror if isinstance(error, OSError) else error.args[0])
+    system = error.strerror if isinstance(error, OSError) else None
+    return str(system or error.args[0])
