@@ -113,7 +113,7 @@ def train(cell: str, corpus: Corpus, form: Form, seed: int) -> Result:
     words = len(corpus.vocabulary)
     rng = np.random.default_rng(seed)
     model = LanguageModel(words, form.size, cell, dropout=DROPOUT, tied=True, rng=rng)
-    # N(0, 1), which vectors start as, would make logits of their square
+    # vectors are rows of the output layer too: with N(0, 1) first logits would be about +-10
     nn.init.apply(model, {"embedding.weight": partial(nn.init.normal, std=0.1)}, rng)
     blocks = blocks_of(corpus.train[: form.words], form.rows, form.steps)
     rate = nn.schedules.cosine(RATE, form.epochs * len(blocks))
