@@ -86,13 +86,13 @@ class Evaluation:
 
         def numbers(**batch: Node) -> dict[str, Node]:
             if isinstance(loss, Graph):
-                nodes = [batch.get(name) for name in loss.inputs]
-                if None in nodes or len(nodes) != len(batch):
+                if set(batch) != set(loss.inputs):
                     raise GraphError(
                         f"graph '{loss.name}' takes a batch of {', '.join(loss.inputs)}, but came "
                         f"{', '.join(batch) or 'nothing'}"
                     )
-                result: Any = dict(zip(loss.outputs, loss.inline(nodes), strict=True))
+                nodes = loss.inline([batch[name] for name in loss.inputs])
+                result: Any = dict(zip(loss.outputs, nodes, strict=True))
             else:
                 result = _called(loss, batch)
             found = _numbers(result)

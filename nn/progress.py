@@ -59,6 +59,7 @@ class Progress:
         self._bar.set_description(epoch, refresh=False)
         self._bar.set_postfix(said, refresh=False)
         self._bar.update(history.steps - self._bar.n)
+        self._bar.refresh()
 
     def __exit__(
         self,
