@@ -144,6 +144,7 @@ def stopped_while_writing(child: Child, folder: Path) -> bool:
     while child.process.poll() is None:
         if child.progress() >= target and list(folder.glob(".*.tmp")):
             child.kill(signal.SIGSTOP)
+            os.waitid(os.P_PID, child.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             if any(0 < path.stat().st_size < 8_000_000 for path in folder.glob(".*.tmp")):
                 return True
             child.kill(signal.SIGCONT)

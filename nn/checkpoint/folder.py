@@ -20,7 +20,8 @@ from nn.checkpoint.file import State, load, save
 from nn.checkpoint.generators import Generator
 from nn.checkpoint.stopping import Stop
 
-_FILE = re.compile(r"step-([0-9]{12})\.safetensors", re.ASCII)
+_DIGITS = 12
+_FILE = re.compile(rf"step-([0-9]{{{_DIGITS}}})\.safetensors", re.ASCII)
 _PART = re.compile(r"[^\W\d]\w*")
 
 
@@ -99,7 +100,7 @@ class Checkpoints:
         Call it after every step (or chunk of steps). If a signal to stop has come under `guard`,
         this saves and obeys it.
         """
-        step = _count("step", step, 0)
+        step = _step(step)
         if self._saved is None:
             self._check_latest(step)
             self._saved = 0
@@ -116,14 +117,14 @@ class Checkpoints:
 
         FormatError says why it could not be written; the files there were are untouched then.
         """
-        step = _count("step", step, 0)
+        step = _step(step)
         self._check_latest(step)
         state = {
             f"{name}.{key}": value
             for name, part in self.parts.items()
             for key, value in part.state_dict().items()
         }
-        path = self.folder / f"step-{step:012}.safetensors"
+        path = self.folder / f"step-{step:0{_DIGITS}}.safetensors"
         with contextlib.suppress(OSError):  # else writing says what is wrong
             self.folder.mkdir(parents=True, exist_ok=True)
         save(path, state, {"step": step, "parts": list(self.parts)})
@@ -275,6 +276,13 @@ def _count(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise LoopGradError(f"{name} must be a whole number >= {least}, but is {value!r:.60}")
     return int(value)
+
+
+def _step(value: Any) -> int:
+    step = _count("step", value, 0)
+    if step >= 10**_DIGITS:
+        raise LoopGradError(f"step must have at most {_DIGITS} digits, but is {step}")
+    return step
 
 
 def _seconds(value: Any) -> float:
