@@ -73,6 +73,26 @@ class Epochs:
         for part in self._parts(epoch)[start:]:
             yield self._size(part), self._batch(part)
 
+    def grouped(self, epoch: int, start: int, most: int) -> Iterator[tuple[list[int], Batch]]:
+        """Yield up to `most` batches of one kind at a time, stacked, with their sizes.
+
+        They keep their order, and those that come after number `start` make the same groups
+        whenever `start` is where a group begins.
+        """
+        sizes: list[int] = []
+        group: list[Batch] = []
+        kind = None
+        for size, batch in self.sized(epoch, start):
+            this = [(name, x.shape, x.dtype) for name, x in batch.items()]
+            if group and (this != kind or len(group) == most):
+                yield sizes, _stacked(group)
+                sizes, group = [], []
+            sizes.append(size)
+            group.append(batch)
+            kind = this
+        if group:
+            yield sizes, _stacked(group)
+
     # What a subclass says.
 
     def __len__(self) -> int:
@@ -158,8 +178,9 @@ class Batches(Epochs):
             )
         dtypes = by_name("dtype", dtype, arrays)
         self.arrays = {name: as_array(name, x, dtypes[name]) for name, x in arrays.items()}
-        self.axes = {name: axis or 0 for name, axis in by_name("axis", axis, arrays).items()}
-        self.examples = _count_examples(self.arrays, self.axes)
+        axes = {name: axis or 0 for name, axis in by_name("axis", axis, arrays).items()}
+        self.examples = _count_examples(self.arrays, axes)
+        self.axes = {name: axis % self.arrays[name].ndim for name, axis in axes.items()}
         check_some_batch(self.examples, self.batch_size, self.drop_last)
 
     def __len__(self) -> int:
@@ -178,6 +199,24 @@ class Batches(Epochs):
     def _batch(self, part: Array) -> Batch:
         axes = self.axes
         return {name: x.take(part, axes[name]) for name, x in self.arrays.items()}
+
+    def grouped(self, epoch: int, start: int, most: int) -> Iterator[tuple[list[int], Batch]]:
+        size, order = self.batch_size, self.order(epoch)
+        whole = self.examples // size
+        for first in range(start, whole, most):
+            rows = order[first * size : min(first + most, whole) * size].reshape(-1, size)
+            yield [size] * len(rows), self._taken(rows)
+        if start <= whole < len(self):
+            rest = order[None, whole * size :]
+            yield [rest.shape[1]], self._taken(rest)
+
+    def _taken(self, rows: Array) -> Batch:
+        """Return several batches at once, stacked: `rows` is (batches, examples)."""
+        axes = self.axes
+        return {
+            name: np.moveaxis(x.take(rows, axes[name]), axes[name], 0)
+            for name, x in self.arrays.items()
+        }
 
     def _layout(self) -> dict[str, int]:
         return {
@@ -256,6 +295,10 @@ def shuffled(count: int, seed: int, epoch: int, use: int = EXAMPLES) -> Array:
 def cut(order: Array, size: int) -> list[Array]:
     """Return `order` in parts of `size`, the last one smaller if need be."""
     return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def _stacked(batches: Sequence[Batch]) -> Batch:
+    return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def by_name(option: str, value: Any, names: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from autograd.errors import GraphError, LoopGradError
-from autograd.spec import spec_of
+from autograd.spec import make_spec
 from nn.callbacks import Callbacks
 from nn.checkpoint.folder import Checkpoints
 from nn.checkpoint.stopping import Stop
@@ -322,16 +322,15 @@ class _Fit:
     def _taken(self) -> Iterator[tuple[Sequence[int], Mapping[str, Any]]]:
         """Take steps on the rest of the epoch; yield (examples of each batch, outputs)."""
         source, step = self.source, self.step
-        batches = source.sized(source.epoch, source.position)
         if self.steps_per_call == 1:
-            for size, batch in batches:
+            for size, batch in source.sized(source.epoch, source.position):
                 yield (size,), step.run(**batch)
             return
-        for sizes, group in _grouped(batches, self.steps_per_call):
-            if len(group) == 1:
-                yield sizes, step.run(**group[0])
+        for sizes, batches in source.grouped(source.epoch, source.position, self.steps_per_call):
+            if len(sizes) == 1:
+                yield sizes, step.run(**{name: x[0] for name, x in batches.items()})
             else:
-                yield sizes, _many(step, group)
+                yield sizes, _many(step, batches)
 
     def _check_monitor(self, outputs: Mapping[str, Any]) -> None:
         """Check after the first step that there will be the number, where that can be known."""
@@ -380,36 +379,18 @@ class _Fit:
         return self.step.optimizer.parameters
 
 
-def _grouped(
-    batches: Iterator[tuple[int, Batch]], most: int
-) -> Iterator[tuple[list[int], list[Batch]]]:
-    """Yield up to `most` batches of one kind at a time, in their order, with their sizes."""
-    sizes: list[int] = []
-    group: list[Batch] = []
-    kind = None
-    for size, batch in batches:
-        this = [(name, spec_of(x)) for name, x in batch.items()]
-        if group and (this != kind or len(group) == most):
-            yield sizes, group
-            sizes, group = [], []
-        sizes.append(size)
-        group.append(batch)
-        kind = this
-    if group:
-        yield sizes, group
-
-
-def _many(step: TrainingStep, group: Sequence[Batch]) -> dict[str, Any]:
-    """Take a step on each batch in one call; return the numbers among the outputs, stacked.
+def _many(step: TrainingStep, stacked: Batch) -> dict[str, Any]:
+    """Take a step on each of several batches in one call; return the numbers among the outputs.
 
     All of it is one chunk, whatever time others took: so the same batches give the same bits.
     """
-    drawn = step._drawn_for({name: spec_of(x) for name, x in group[0].items()})
+    specs = {name: make_spec(x.shape[1:], x.dtype) for name, x in stacked.items()}
+    drawn = step._drawn_for(specs)
     numbers = [name for name in drawn.outputs if not drawn.graph.outputs[name].ndim]
-    stacked: dict[str, Any] = {name: np.stack([x[name] for x in group]) for name in group[0]}
-    chunk, drawn.chunk = drawn.chunk, len(group)
+    given: dict[str, Any] = stacked
+    chunk, drawn.chunk = drawn.chunk, len(next(iter(stacked.values())))
     try:
-        return step.many(**stacked, outputs=numbers, seconds=ALL)
+        return step.many(**given, outputs=numbers, seconds=ALL)
     finally:
         drawn.chunk = chunk
 

@@ -137,6 +137,28 @@ def test_examples_may_lie_along_other_axes():
         np.testing.assert_array_equal(batch["xs"][..., 0], batch["zs"])
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+@pytest.mark.parametrize("options", [{}, {"drop_last": True}, {"batch_size": 23}])
+def test_batches_in_groups_are_the_same_batches(most, options):
+    xs = RNG(1).normal(size=(7, 23, 2))
+    source = batches(xs=xs, axis={"xs": -2}, **options)
+    for start in range(0, len(source) + 1):
+        expected = list(source.sized(4, start))
+        # of the base class (any kind of batches), and their own (one look into the arrays)
+        for grouped in (nn.data.Epochs.grouped, nn.Batches.grouped):
+            found = list(grouped(source, 4, start, most))
+            assert [size for sizes, _ in found for size in sizes] == [size for size, _ in expected]
+            assert max([len(sizes) for sizes, _ in found], default=0) <= most
+            apart = [
+                {name: x[i] for name, x in group.items()}
+                for sizes, group in found
+                for i in range(len(sizes))
+            ]
+            assert_same(apart, [batch for _, batch in expected])
+            if most == 3 and start == 0 and not options:
+                assert [len(sizes) for sizes, _ in found] == [3, 1, 1]
+
+
 def test_batches_are_copies_and_data_are_not():
     xs = XS.copy()
     source = nn.Batches(23, shuffle=False, xs=xs)

@@ -173,9 +173,12 @@ def test_plans_of_steps_in_one_call_agree_to_rounding_and_with_themselves(backen
 def test_calls_are_one_chunk_of_batches_of_one_kind(monkeypatch):
     run, chunks = Run(), []
     chunk_run = Loops._run
-    monkeypatch.setattr(
-        Loops, "_run", lambda loops, start, n: chunks.append(n) or chunk_run(loops, start, n)
-    )
+
+    def counted(loops, graph, start, count):
+        chunks.append(count)
+        chunk_run(loops, graph, start, count)
+
+    monkeypatch.setattr(Loops, "_run", counted)
     one = run.step.run
     monkeypatch.setattr(run.step, "run", lambda **batch: chunks.append("one") or one(**batch))
     kinds = [4, 4, 4, 4, 2, 4, 4, 4]
