@@ -170,8 +170,11 @@ def paint_lines(
         axes.plot(range(1, len(values) + 1), values, label=name)
     for (name, level), style in zip(levels.items(), (":", "--"), strict=False):
         axes.axhline(level, color="0.5", linestyle=style, label=name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:.0f}")
+        axes.yaxis.set_minor_formatter("{x:.0f}")
     else:
         axes.set_ylim(bottom=0)
     axes.legend()
