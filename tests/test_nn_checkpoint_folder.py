@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+import autograd as ag
 import nn
 from autograd.errors import FormatError, LoopGradError
 from tests.test_nn_checkpoint import RNG, same
@@ -74,6 +75,50 @@ def test_generators_go_on_where_they_were(tmp_path):
         assert rng.integers(0, 1 << 30, 10, dtype=np.int32).tolist() == expected
     with pytest.raises(FormatError, match="state of a SFC64, but here is PCG64"):
         nn.Checkpoints(tmp_path / "SFC64", {"rng": RNG(0)}).resume()
+
+
+class Dropping(nn.Module):
+    def __init__(self) -> None:
+        self.inner = nn.Linear(3, 8, rng=RNG(0))
+        self.drop = nn.Dropout(0.5)
+        self.out = nn.Linear(8, 1, rng=RNG(1))
+
+    def loss(self, xs):
+        return ag.square(self.out(self.drop(ag.tanh(self.inner(xs))))).mean()
+
+
+class Training:
+    """Batches, dropout, an average of the weights and a schedule."""
+
+    def __init__(self, folder) -> None:
+        self.model = Dropping()
+        adam = nn.Adam(self.model.parameters(), lr=lambda steps: 0.1 / (1 + steps))
+        self.optimizer = nn.Average(adam, decay=0.9)
+        self.batches = nn.Batches(4, xs=RNG(2).normal(size=(18, 3)), seed=3)
+        self.step = nn.TrainingStep(self.model.loss, self.optimizer, seed=4)
+        parts = {"model": self.model, "optimizer": self.optimizer, "batches": self.batches}
+        self.checkpoints = nn.Checkpoints(folder, parts, every=7)
+
+    def run(self, steps: int) -> list[float]:
+        losses: list[float] = []
+        done = self.checkpoints.resume()
+        while True:
+            for batch in self.batches:
+                losses.append(float(self.step.run(**batch)["loss"]))
+                done += 1
+                self.checkpoints.maybe_save(done)
+                if done == steps:
+                    return losses
+
+
+def test_dropout_batches_averages_and_schedules_go_on_exactly(tmp_path):
+    whole = Training(tmp_path / "whole")
+    losses = whole.run(21)
+    Training(tmp_path / "parts").run(9)  # the last file is of step 7, amid the second epoch
+    rest = Training(tmp_path / "parts")
+    assert rest.run(21) == losses[7:]
+    for part in ("model", "optimizer", "batches"):
+        same(*[run.checkpoints.parts[part].state_dict() for run in (whole, rest)])
 
 
 def test_all_parts_take_their_state_or_none(tmp_path):

@@ -195,13 +195,14 @@ class Checkpoints:
                 f"{', '.join(self.parts)}"
             )
         before = {name: dict(part.state_dict()) for name, part in self.parts.items()}
-        name = ""
+        name, begun = "", []
         try:
             for name, part in self.parts.items():
+                begun.append(name)
                 part.load_state_dict(states[name])
         except BaseException as error:
-            for other, part in self.parts.items():
-                part.load_state_dict(before[other])
+            for other in begun:
+                self.parts[other].load_state_dict(before[other])
             if not isinstance(error, Exception):
                 raise
             fault = error.args[0] if isinstance(error, LoopGradError) else repr(error)
