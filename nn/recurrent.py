@@ -38,6 +38,8 @@ from nn.module import Module
 from nn.randomness import StepKeys
 
 WAYS = ("forward", "backward")
+MOST = 32
+"""For how many kinds of input (sizes of batches, dtypes) the step of a fixed cell is kept."""
 
 
 class Recurrent(Module):
@@ -199,10 +201,13 @@ class Recurrent(Module):
         leaves, structure = flatten(state)
         specs = (Spec(xs.shape[1:], xs.dtype), *[leaf.spec for leaf in leaves])
         made_of = tuple(vars(cell).values())
-        kept = self._kept.get((id(cell), specs))
+        key = id(cell), specs
+        kept = self._kept.pop(key, None)
         if kept is None or any(x is not y for x, y in zip(kept[0], made_of, strict=False)):
             kept = made_of, *_drawn_step(cell, specs, structure, name)
-            self._kept[id(cell), specs] = kept
+        while len(self._kept) >= MOST * sum(map(len, self.cells)):
+            self._kept.pop(next(iter(self._kept)), None)
+        self._kept[key] = kept  # a dict is in order: last used, last
         _, body, shared = kept
         finals, (ys,) = repeat(body, shared=shared, init=leaves, each=[xs], reverse=reverse)
         if ys.inputs:

@@ -496,6 +496,27 @@ def test_another_formula_has_another_gradient(name, monkeypatch):
         assert np.abs(before[key] - after[key]).max() > 1e-3
 
 
+# What is kept.
+
+
+def test_steps_are_kept_for_the_sizes_used_last(monkeypatch):
+    """Drawn once for a size, also after others; sizes without end take no memory without end."""
+    drawn = []
+    real = nn.recurrent._drawn_step
+
+    def counting(cell, specs, *args):
+        drawn.append(specs[0].shape[0])
+        return real(cell, specs, *args)
+
+    monkeypatch.setattr(nn.recurrent, "_drawn_step", counting)
+    monkeypatch.setattr(nn.recurrent, "MOST", 3)
+    layer = nn.GRU(2, 3, rng=0)
+    for size in (1, 2, 3, 1, 2, 3, 1, 4, 1, 2):
+        layer(np.ones((2, size, 2)))
+    assert drawn == [1, 2, 3, 4, 2]
+    assert len(layer._kept) == 3
+
+
 # What errors say.
 
 
