@@ -2,6 +2,7 @@
 
 import math
 import sys
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -402,6 +403,54 @@ def test_a_callback_may_change_the_optimizer():
         run.optimizer.lr /= 2
 
     assert run.fit(callbacks=slower)["lr"] == [0.05, 0.025, 0.0125]
+
+
+# --- where it runs --------------------------------------------------------------------------------
+
+
+def test_threads_can_fit():
+    runs = [Run() for _ in range(3)]
+    threads = [Thread(target=run.fit, kwargs={"validation": HELD_OUT}) for run in runs[:2]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    runs[2].fit(validation=HELD_OUT)
+    for run in runs[:2]:
+        assert_equal(run, runs[2])
+
+
+def test_the_first_nan_is_named():
+    run = Run()
+    xs = XS.copy()
+    xs[3] = np.inf
+    history = nn.History()
+    data = nn.Batches(3, xs=xs, ys=YS, shuffle=False)
+    with ag.check_finite(), pytest.raises(ag.NonFiniteError, match="xs"):
+        nn.fit(run.step, data, history=history)
+    assert (history.steps, run.optimizer.steps) == (1, 1)
+    with ag.check_finite():
+        assert Run().fit(1, validation=HELD_OUT)["val_loss"] == pytest.approx(
+            Run().fit(1, validation=HELD_OUT)["val_loss"], rel=1e-12
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtypes_of_data_stay(dtype):
+    layer = nn.Linear(3, 1, rng=RNG(0), dtype=dtype)
+    seen = []
+
+    def loss(xs, ys):
+        result = nn.squared_error(layer(xs), ys)
+        seen.extend([xs.dtype, ys.dtype, result.dtype])
+        return result
+
+    data = nn.Batches(8, xs=XS, ys=YS, dtype=dtype)
+    history = nn.fit(
+        nn.TrainingStep(loss, nn.SGD(layer.parameters(), lr=0.01)), data, validation=data
+    )
+    assert {str(x) for x in seen} == {dtype}
+    assert type(history["loss"][0]) is float
 
 
 # --- progress -------------------------------------------------------------------------------------
