@@ -21,25 +21,28 @@ from demos.showing import picture
 from loops import LoopNode
 
 FIRST_TEST = 1950
-PAST = 44
-"""Years that a forecast looks back on, four cycles."""
+PAST = 22
+"""Years that a forecast looks back on, two cycles."""
 AHEAD = 11
 """Years of a forecast, one cycle."""
 HORIZONS = (1, 2, 5, 11)
 ORDER = 9
 """Of the linear autoregressions; the choice of most who fitted them to this series."""
 SIZE = 16
-NOISE = 0.2
+NOISE = 0.3
 """Of the pasts a network is trained on, in deviations."""
+STRETCH = 0.4
+"""How much the cycles it is trained on are stretched at most: the roots by exp(+-0.4)."""
+BATCH = 32
 STEPS = 1500
 SEEDS = 5
 
 Forecast = Callable[[Array], Array]
-"""Past values (44, B) -> forecasts (11, B)."""
+"""Past values (22, B) -> forecasts (11, B)."""
 
 
 class Forecaster(nn.Module):
-    """A GRU over the past, and over its own forecasts: (44, B, 1) -> (11, B, 1)."""
+    """A GRU over the past, and over its own forecasts: (22, B, 1) -> (11, B, 1)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.cell = nn.GRUCell(1, SIZE, rng=rng, dtype=np.float32)
@@ -77,17 +80,19 @@ class Scale:
 def train(known: Array, scale: Scale, seed: int, steps: int) -> tuple[Forecast, Forecaster]:
     """Return the forecast of a network trained on the years known, and the network.
 
-    Its pasts are given some noise, or it learns the few cycles there are by heart.
+    It is given noisy pasts, and cycles made taller or flatter. Else it learns the few cycles there
+    are by heart, and is lost where one is taller than all before, as in 1957.
     """
     rng = np.random.default_rng(seed)
     model = Forecaster(rng)
-    series = scale.to(known).astype(np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(series, PAST + AHEAD)
+    windows = np.lib.stride_tricks.sliding_window_view(known, PAST + AHEAD)
 
     def batch() -> dict[str, Array]:
-        some = windows[rng.integers(len(windows), size=32)].T[:, :, None]
-        noise = NOISE * rng.normal(size=(PAST, 32, 1)).astype(np.float32)
-        return {"past": some[:PAST] + noise, "future": np.ascontiguousarray(some[PAST:])}
+        stretch = np.exp(rng.uniform(-2 * STRETCH, 2 * STRETCH, size=(BATCH, 1)))
+        some = scale.to(windows[rng.integers(len(windows), size=BATCH)] * stretch)
+        some[:, :PAST] += NOISE * rng.normal(size=(BATCH, PAST))
+        some = some.T[:, :, None].astype(np.float32)
+        return {"past": some[:PAST], "future": some[PAST:]}
 
     def loss(past: ag.Node, future: ag.Node) -> ag.Node:
         return nn.squared_error(model(past), future)

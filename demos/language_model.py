@@ -109,14 +109,14 @@ class Result:
 
 
 def train(cell: str, corpus: Corpus, form: Form, seed: int) -> Result:
-    """Train a model of this cell by Adam, with dropout, clipping and a rate that falls to 0."""
+    """Train a model of this cell by Adam, with dropout and clipping, at the end at a lower rate."""
     words = len(corpus.vocabulary)
     rng = np.random.default_rng(seed)
     model = LanguageModel(words, form.size, cell, dropout=DROPOUT, tied=True, rng=rng)
     # vectors are rows of the output layer too: with N(0, 1) first logits would be about +-10
     nn.init.apply(model, {"embedding.weight": partial(nn.init.normal, std=0.1)}, rng)
     blocks = blocks_of(corpus.train[: form.words], form.rows, form.steps)
-    rate = nn.schedules.cosine(RATE, form.epochs * len(blocks))
+    rate = nn.schedules.piecewise([len(blocks) * form.epochs * 7 // 10], [RATE, RATE / 4])
     optimizer = nn.Adam(model.parameters(), lr=rate, clip_norm=CLIP)
     training = Training(model, optimizer, blocks, seed)
     new = corpus.validation[: form.words]
