@@ -74,7 +74,7 @@ def _checked(batch: Any) -> Batch:
 class Evaluation:
     """The numbers among the outputs of a loss function, or a graph, drawn once a kind of batch."""
 
-    def __init__(self, loss: Graph | Callable[..., Any]) -> None:
+    def __init__(self, loss: Graph | Callable[..., Any], backend: str | None = None) -> None:
         if not callable(loss):
             raise GraphError(
                 f"evaluate needs a function of the batch, or a graph, but got "
@@ -99,7 +99,7 @@ class Evaluation:
             self.names = list(found)
             return found
 
-        self.function = ag.compile(numbers)
+        self.function = ag.compile(numbers, backend=backend)
 
     def draw(self, batch: Batch) -> list[str]:
         """Draw it for batches like this one; return what the numbers are called.

@@ -71,8 +71,8 @@ def fit(
 
     `callbacks` are functions of the history, called after each epoch, or objects with
     `on_epoch_end(history)` or `on_step(history, outputs)`. One that returns True ends training;
-    `history.stopped` says why it ended. `progress` shows a bar (by tqdm, else a line) on stderr; by
-    default if that is a terminal.
+    `history.stopped` says why it ended (set it to None to go on all the same). `progress` shows a
+    bar (by tqdm, else a line) on stderr; by default if that is a terminal.
 
     `checkpoints` (a folder, or `nn.Checkpoints` with model and optimizer among its parts) are saved
     whenever one is due, and at the end. If the folder has any, training goes on from the last one
@@ -104,7 +104,7 @@ def fit(
         _Measure(monitor, validation is not None, patience, min_delta, largest, restore_best),
         _saver(step, checkpoints, model),
         checked_size("steps_per_call", steps_per_call),
-    ).train(progress)
+    ).train(None if progress is None else checked_bool("progress", progress))
 
 
 class _Validation:
@@ -125,7 +125,8 @@ class _Validation:
                 self.function = given
             else:
                 self.source = as_epochs(given, "validation", 2)
-                self.evaluation = Evaluation(step.loss if metrics is None else metrics)
+                measured = step.loss if metrics is None else metrics
+                self.evaluation = Evaluation(measured, step.backend)
                 try:
                     for batch in islice(self.source.of_epoch(0), 1):
                         self.names = [f"val_{x}" for x in self.evaluation.draw(batch)]
@@ -277,9 +278,10 @@ class _Fit:
         if isinstance(source, Given):
             source.epoch, source.position = history.epochs, history.batch
             return
+        begin = source.start()
         if not history.batch:
-            source.position = source.start()
-            if source.position == len(source):
+            source.position = begin
+            if begin == len(source):
                 source.advance()
             history.batch = source.position
         elif source.position != history.batch:
@@ -299,8 +301,6 @@ class _Fit:
         history, source = self.history, self.source
         before = perf_counter() - history.seconds
         for sizes, outputs in self._taken():
-            if not history.steps:
-                self._check_monitor(outputs)
             if len(sizes) == 1:
                 history.running.add(sizes[0], outputs)
             else:
@@ -309,6 +309,8 @@ class _Fit:
             history.batch += len(sizes)
             source.position += len(sizes)
             history.seconds = perf_counter() - before
+            if history.steps == len(sizes):
+                self._check_monitor()
             shown.tell()
             for hook in self.callbacks.on_step:
                 if hook(history, outputs) is True:
@@ -332,11 +334,11 @@ class _Fit:
             else:
                 yield sizes, _many(step, batches)
 
-    def _check_monitor(self, outputs: Mapping[str, Any]) -> None:
+    def _check_monitor(self) -> None:
         """Check after the first step that there will be the number, where that can be known."""
         if self.validation.function is None:
-            names = [name for name, x in outputs.items() if x.ndim == (self.steps_per_call > 1)]
-            self._check_measured([*names, *self.validation.names, "lr", "seconds"])
+            names = [*self.history.running.totals, *self.validation.names]
+            self._check_measured([*names, *self._rates(), "seconds"])
 
     def _check_measured(self, names: Iterable[str]) -> None:
         self.measure.check(list(names), bool(self.plateaus))
@@ -345,10 +347,9 @@ class _Fit:
         history, measure = self.history, self.measure
         if not history.running.totals:
             raise GraphError(f"epoch {history.epochs + 1} has no batches")
-        row = history.running.means()
+        row, rates = history.running.means(), self._rates()
         with self.validation.measured() as found:
-            row |= found
-            row |= self._rates()
+            row |= {**found, **rates}
             row["seconds"] = perf_counter() - before
             self._check_measured(row)
             history.add(row)

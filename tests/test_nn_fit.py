@@ -392,6 +392,9 @@ def test_a_callback_that_returns_true_ends_training():
     history = run.fit(9, callbacks=Recorder(stop_at=5))
     assert (history.epochs, history.batch, run.optimizer.steps) == (1, 2, 5)
     assert history.stopped == "a callback stopped it after step 5"
+    history.stopped = None
+    run.fit(2, history=history)
+    assert (history.epochs, history.stopped, run.optimizer.steps) == (2, None, 6)
     # what returns something else goes on
     assert Run().fit(2, callbacks=lambda history: 1).stopped is None
 
@@ -565,6 +568,7 @@ REFUSED = {
         r"a callback has on_step, .*steps_per_call=4 does many at a time",
     ),
     "steps_per_call": (lambda: Run().fit(steps_per_call=0), r"steps_per_call must be a whole"),
+    "progress": (lambda: Run().fit(progress=1), r"progress must be True or False, but is 1"),
     "history": (lambda: Run().fit(history={}), r"history must be an nn\.History, but is dict"),
     "checkpoints": (lambda: Run().fit(checkpoints=3), r"checkpoints must be a folder or"),
     "folder only": (lambda: Run().fit(checkpoints="x"), r"need to know what to save: give model"),
@@ -584,6 +588,12 @@ def test_a_monitor_that_is_not_there_is_told_after_the_first_step(monitor):
     with pytest.raises(LoopGradError, match=f"monitor is '{monitor}'"):
         run.fit(monitor=monitor, patience=1)
     assert run.optimizer.steps == 1
+
+
+def test_a_monitor_is_found_whatever_the_first_call_is():
+    data = [{"xs": XS[:n], "ys": YS[:n]} for n in (3, 4, 4)]
+    history = nn.fit(Run().step, data, patience=1, monitor="mae", steps_per_call=2)
+    assert history.epochs == 1
 
 
 def test_wrong_validation_is_told_before_anything_is_trained():

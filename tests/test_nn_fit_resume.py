@@ -2,6 +2,9 @@
 
 import os
 import signal
+import sys
+from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import pytest
@@ -81,13 +84,18 @@ class Run:
         }
 
 
-@pytest.fixture(scope="module")
-def uninterrupted():
+@cache
+def whole_run():
     run = Run()
     whole = run.everything(run.fit())
     assert whole["steps"] == STEPS
     assert whole["lr"][0] > whole["lr"][-1]
     return whole
+
+
+@pytest.fixture
+def uninterrupted():
+    return whole_run()  # not of the module's scope: the test's backend runs it
 
 
 class At:
@@ -229,6 +237,47 @@ def test_control_c_in_the_validation_lets_the_epoch_end():
         )
     assert (history.epochs, history["val_loss"]) == (1, [1.0])
     assert run.data.state_dict()["epoch"] == 1
+
+
+@contextmanager
+def control_c_at_line(number):
+    """Send SIGINT when so many lines of nn/fit.py have run."""
+    lines = 0
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        if not frame.f_code.co_filename.endswith(os.path.join("nn", "fit.py")):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == number:
+                control_c()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.slow
+def test_control_c_at_any_line_loses_nothing(uninterrupted):
+    number = interrupted = 0
+    while True:
+        number += 29
+        run, history = Run(), nn.History()
+        try:
+            with control_c_at_line(number):
+                run.fit(history=history)
+        except KeyboardInterrupt:
+            interrupted += 1
+        else:
+            break
+        assert history.steps == run.optimizer.steps
+        assert run.everything(run.fit(history=history)) == uninterrupted
+    assert interrupted > 10
 
 
 def test_a_second_control_c_does_not_wait():
