@@ -207,6 +207,21 @@ def test_no_float64_in_a_float32_training_graph(name, ragged):
     assert all(x.dtype == np.float32 for state in step.optimizer.state for x in state)
 
 
+@pytest.mark.parametrize("shape", [(2,), (3, 2), (0, 2)])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_float32_cell_starts_from_float32_zeros(name, shape):
+    """With a batch and without one; no state given is zeros given."""
+    kind, options = OPTIONS[name]
+    cell = CELLS[kind](2, 3, rng=0, dtype="float32", **options)
+    x = np.ones(shape, np.float32)
+    sizes = flatten(cell.state_size)[0]
+    zeros = [np.zeros((*shape[:-1], size), np.float32) for size in sizes]
+    expected = flat(cell(x, tuple(zeros) if len(zeros) > 1 else zeros[0]))
+    for y, wanted in zip(flat(cell(x)), expected, strict=True):
+        assert y.dtype == np.float32
+        np.testing.assert_array_equal(y.value, wanted.value)
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_float32_is_near_float64(name):
     kind, options = OPTIONS[name]
