@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train each network, test it, and chart all losses."""
     numbers = {"length": (150, "of a sequence"), "steps": (8000, "of training, at most")}
     chosen = options("adding_problem", __doc__, argv, **numbers)
-    length, steps = (30, 120) if chosen.quick else (chosen.length, chosen.steps)
+    length, steps = (20, 40) if chosen.quick else (chosen.length, chosen.steps)
     print(f"sequences of {length} steps, seed {chosen.seed}; who always says 1 has {BASELINE:.4f}")
     losses, rows = {}, []
     for kind in NETWORKS:
@@ -127,8 +127,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows.append(f"{kind:<20}{count:>10,}{said:>16}{tested(model, length, chosen.seed):>12.4f}")
     print(f"{'network':<20}{'parameters':>10}{f'steps to {SOLVED}':>16}{'test error':>12}")
     print("\n".join(rows))
-    graph = ag.trace(Adder("minimal gated unit", 0), np.zeros((length, 1, 2), np.float32))
-    picture(graph, chosen.out / "graph.svg", "virtual graph of the last network")
+    graph = ag.trace(Adder("LSTM", 0).forward, np.zeros((length, 1, 2), np.float32))
+    picture(graph, chosen.out / "graph.svg", "virtual graph of the LSTM")
     level = ("always 1", BASELINE)
     curves(chosen.out / "losses.svg", "losses", losses, "squared error", level=level, log=True)
 

@@ -121,10 +121,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = split(*found)
     test, labels = data[2:]
     seeds = range(chosen.seed, chosen.seed + (1 if chosen.quick else SEEDS))
-    epochs = 6 if chosen.quick else EPOCHS
+    epochs = 3 if chosen.quick else EPOCHS
     print(f"{len(data[0])} images to train with, {len(test)} to test with, {epochs} epochs")
     picture(
-        ag.trace(RowReader(np.random.default_rng(0)).eval(), rows_of(test[:4]), name="digits"),
+        ag.trace(
+            RowReader(np.random.default_rng(0)).eval().forward, rows_of(test[:4]), name="digits"
+        ),
         chosen.out / "graph.svg",
         "virtual graph",
     )

@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     seeds = range(chosen.seed, chosen.seed + (1 if chosen.quick else SEEDS))
     steps = 150 if chosen.quick else STEPS
     trained = [train(known, scale, seed, steps) for seed in seeds]
-    graph = ag.trace(trained[0][1], np.zeros((PAST, 1, 1), np.float32), name="forecast")
+    graph = ag.trace(trained[0][1].forward, np.zeros((PAST, 1, 1), np.float32), name="forecast")
     picture(graph, chosen.out / "graph.svg", "virtual graph")
 
     def ensemble(past: Array) -> Array:
