@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 import autograd as ag
 from nn.optim.optimizer import Number, Optimizer, State, checked_betas, decayed, zeros
+
+
+_TINY = float(np.finfo(float).tiny)
+
+
+def to_the(base: Any, exponent: Any) -> Any:
+    """Return base^exponent for a base in [0, 1), by functions that machine code has."""
+    return ag.exp(exponent * ag.log(ag.maximum(base, _TINY)))
+
+
+def begun(beta: Any, step: Any) -> Any:
+    """Return 1 - beta^step: how much of a mean that began at zero is made of gradients so far."""
+    return -ag.expm1(step * ag.log(ag.maximum(beta, _TINY)))
 
 
 class Moments(Optimizer):
@@ -117,10 +132,9 @@ class Adam(Moments):
         self, step: Any, lr: Any, beta1: Any, beta2: Any, eps: Any, weight_decay: Any = None
     ) -> dict[str, Any]:
         """Return the rate and the root with both corrections for the start from zero."""
-        # `**` of NumPy's scalars is another function than the op: the last bit may differ
         return {
-            "rate": lr / (1 - ag.power(beta1, step)),
-            "root": ag.sqrt(1 - ag.power(beta2, step)),
+            "rate": lr / begun(beta1, step),
+            "root": ag.sqrt(begun(beta2, step)),
             "eps": eps,
             **self.weights(lr, beta1, beta2, eps, weight_decay),
         }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import autograd as ag
-from nn.optim.adam import Moments
+from nn.optim.adam import Moments, begun, to_the
 from nn.optim.optimizer import Number, State, decayed, zeros
 
 
@@ -60,9 +60,9 @@ class NAdam(Moments):
         """Return the momenta of this step and of the next, and the correction of the root."""
         return {
             "lr": lr,
-            "momentum": beta1 * (1 - 0.5 * ag.power(0.96, step * momentum_decay)),
-            "following": beta1 * (1 - 0.5 * ag.power(0.96, (step + 1) * momentum_decay)),
-            "root": ag.sqrt(1 - ag.power(beta2, step)),
+            "momentum": beta1 * (1 - 0.5 * to_the(0.96, step * momentum_decay)),
+            "following": beta1 * (1 - 0.5 * to_the(0.96, (step + 1) * momentum_decay)),
+            "root": ag.sqrt(begun(beta2, step)),
             "eps": eps,
             **self.weights(lr, beta1, beta2, eps, weight_decay),
         }
@@ -117,17 +117,17 @@ class RAdam(Moments):
         self, step: Any, lr: Any, beta1: Any, beta2: Any, eps: Any, weight_decay: Any = None
     ) -> dict[str, Any]:
         """Return the rate, and the weights of the plain and of the adaptive direction."""
-        left = ag.power(beta2, step)
+        left, done = to_the(beta2, step), begun(beta2, step)
         most = 2 / (1 - beta2) - 1
-        length = most - 2 * step * left / (1 - left)
+        length = most - 2 * step * left / done
         rectified = ag.greater(length, 5.0)
         # where it is not taken, the rectifier is that of length 5, and no root of something < 0
         length, most = ag.maximum(length, 5.0), ag.maximum(most, 5.0)
         ratio = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
         return {
-            "rate": lr / (1 - ag.power(beta1, step)),
+            "rate": lr / begun(beta1, step),
             "plain": ag.where(rectified, 0.0, 1.0),
-            "adaptive": ag.where(rectified, ag.sqrt(ratio * (1 - left)), 0.0),
+            "adaptive": ag.where(rectified, ag.sqrt(ratio * done), 0.0),
             "eps": eps,
             **self.weights(lr, beta1, beta2, eps, weight_decay),
         }
@@ -173,7 +173,7 @@ class Adamax(Moments):
     def scalars(self, step: Any, lr: Any, beta1: Any, **hyper: Any) -> dict[str, Any]:
         """Return the numbers of `update`, with the rate corrected for the start from zero."""
         return {
-            "rate": lr / (1 - ag.power(beta1, step)),
+            "rate": lr / begun(beta1, step),
             "beta1": beta1,
             "new1": 1 - beta1,
             **hyper,
