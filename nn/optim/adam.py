@@ -10,7 +10,6 @@ import numpy as np
 import autograd as ag
 from nn.optim.optimizer import Number, Optimizer, State, checked_betas, decayed, zeros
 
-
 _TINY = float(np.finfo(float).tiny)
 
 
