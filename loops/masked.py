@@ -32,7 +32,7 @@ def masked_loop(inputs: Sequence[Node], attrs: dict[str, Any]) -> tuple[list[Nod
     """Return inputs and attrs of the masked form of a ragged loop as users draw it.
 
     Its outputs are those of the ragged loop, its body inputs
-    [longest, starts, shared | states | alive, slices].
+    [longest, starts, shared | states | alive, goes_on, slices].
     """
     shared, states, sequences = ports_of(attrs).split(inputs)
     reverse = attrs["reverse"]
@@ -45,6 +45,7 @@ def masked_loop(inputs: Sequence[Node], attrs: dict[str, Any]) -> tuple[list[Nod
     first = ag.maximum(count - 1, 0) if reverse else 0
     real = ag.where(steps < count, steps, first)[:, None]
     alive = (steps[:, None] < lengths).named("alive")
+    goes_on = (steps < count)[:, None].named("goes_on")  # the longest row, that is any
 
     def only_valid(xs: Node) -> Node:
         stand_in = ag.stop_gradient(xs)[real, longest]
@@ -56,8 +57,8 @@ def masked_loop(inputs: Sequence[Node], attrs: dict[str, Any]) -> tuple[list[Nod
         _rows(_read(x, lag, reverse), longest)
         for x, lag in zip(states, lags_of(attrs), strict=True)
     ]
-    ports = Ports(1 + len(starts) + len(shared), len(states), 1 + len(sequences))
-    inputs = [longest, *starts, *shared, *states, alive, *map(only_valid, sequences)]
+    ports = Ports(1 + len(starts) + len(shared), len(states), 2 + len(sequences))
+    inputs = [longest, *starts, *shared, *states, alive, goes_on, *map(only_valid, sequences)]
     return inputs, loop_attrs(_masked_body(attrs, ports, inputs), ports, reverse=reverse)
 
 
@@ -70,7 +71,7 @@ def _masked_body(attrs: dict[str, Any], ports: Ports, inputs: Sequence[Node]) ->
     lags, reverse, bare = lags_of(attrs), attrs["reverse"], ports_of(attrs)
     shared_names, state_names, slice_names = bare.split(list(body.inputs))
     names = ["longest", *(f"{name}_start" for name in state_names), *shared_names]
-    names += [*state_names, "alive", *slice_names]
+    names += [*state_names, "alive", "goes_on", *slice_names]
     taken: dict[str, int] = {}
     scope = Scope(body.name, None)
     with drawing(scope):
@@ -78,9 +79,8 @@ def _masked_body(attrs: dict[str, Any], ports: Ports, inputs: Sequence[Node]) ->
             unique_name(name, taken): draw_input(name, spec, scope)
             for name, spec in zip(names, _port_specs(ports, inputs), strict=True)
         }
-        (longest, *rest), states, (alive, *slices) = ports.split([*drawn.values()])
+        (longest, *rest), states, (alive, goes_on, *slices) = ports.split([*drawn.values()])
         starts, shared = rest[: len(states)], rest[len(states) :]
-        goes_on = alive[longest]
         before = [_read(x, lag, reverse) for x, lag in zip(states, lags, strict=True)]
         seen = [
             *[
@@ -108,9 +108,17 @@ def _port_specs(ports: Ports, inputs: Sequence[Node]) -> list[Spec]:
 
 
 def _rows(x: Node, which: Node, axis: int = 0) -> Node:
-    """Return rows `which` of `x`, along `axis`, to stand in for others: without their gradient."""
-    rows: Node = ag.take(ag.stop_gradient(x), which, axis)
-    return rows
+    """Return row `which` of `x`, along `axis`, to stand in for others: without its gradient.
+
+    Floats are summed over that row alone, which machine code can do and `take` is too general for.
+    """
+    x = ag.stop_gradient(x)
+    if not x.spec.floating:
+        taken: Node = ag.take(x, which, axis)
+        return taken
+    chosen = spread(ag.equal(ag.positions(x, axis), which), x, axis)
+    row: Node = ag.sum(ag.where(chosen, x, np.zeros((), x.dtype)), axis, keepdims=True)
+    return row
 
 
 def _choose(rows: Node, x: Any, other: Any, axis: int = 0) -> Node:
