@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Any
 from weakref import WeakSet
@@ -19,11 +19,21 @@ def forget() -> None:
 class Recent:
     """At most `most` entries; the one that was not used for longest goes first.
 
+    With `weight`, entries beyond the last `least` go while all weigh more than `limit` together.
     Threads may share it. What one thread drops stays whole for another that holds it.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(
+        self,
+        most: int,
+        weight: Callable[[Any], int] | None = None,
+        limit: int = 0,
+        least: int = 0,
+    ) -> None:
         self.most = most
+        self.weight = weight
+        self.limit = limit
+        self.least = least
         self._entries: dict[Hashable, Any] = {}
         self._lock = Lock()
         _ALL.add(self)
@@ -40,10 +50,15 @@ class Recent:
         """Keep `value` (not None) for `key`, and return it; or what is kept for it already."""
         with self._lock:
             known = self._entries.pop(key, value)
-            if len(self._entries) >= self.most:
-                del self._entries[next(iter(self._entries))]
             self._entries[key] = known
+            while len(self._entries) > self.most or self._too_heavy():
+                del self._entries[next(iter(self._entries))]
             return known
+
+    def _too_heavy(self) -> bool:
+        if self.weight is None or len(self._entries) <= self.least:
+            return False
+        return sum(map(self.weight, self._entries.values())) > self.limit
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -433,6 +433,29 @@ def test_what_is_recent_is_bounded():
     assert (recent.get(2), recent.get(3), len(recent)) == (None, "3", 2)
 
 
+def test_what_is_recent_is_bounded_by_weight_but_for_the_last_few():
+    recent = Recent(10, weight=lambda x: x, limit=7, least=2)
+    for key, weight in enumerate([5, 9, 9, 1, 1, 1, 1, 1]):
+        recent.put(key, weight)
+        if key == 2:
+            assert len(recent) == 2, "the last two stay, whatever they weigh"
+    assert [recent.get(key) for key in range(8)] == [None, None, None, 1, 1, 1, 1, 1]
+
+
+def test_plans_of_many_lengths_keep_little_memory():
+    from autograd.execute.eager import _PLANS
+
+    rnn = nn.RNN(4, 64, rng=0)
+    for steps in range(1, 40):
+        rnn(np.zeros((steps, 100, 4)))
+    plans = [plan for plan in _PLANS._entries.values() if plan]
+    assert max(plan.held for plan in plans) >= 38 * 100 * 64 * 8
+    light = Recent(64, _PLANS.weight, limit=1 << 20, least=4)
+    for i, plan in enumerate(plans):
+        light.put(i, plan)
+    assert len(light) == 4
+
+
 # --- backends -------------------------------------------------------------------------------------
 
 

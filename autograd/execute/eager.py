@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from autograd.graph import Graph
     from autograd.op import Op
 
-_PLANS = Recent(64)
-"""Plans of single ops, by op, attrs, specs and backend."""
+_PLANS = Recent(64, lambda plan: plan.held if plan else 0, limit=1 << 29, least=16)
+"""Plans of single ops, by op, attrs, specs and backend. Beyond the last 16 only up to 512 MB:
+sequences of many lengths make a plan for each, with memory of its own."""
 
 
 def run_graph(graph: Graph, values: Sequence[Array], name: str) -> list[Array]:

@@ -376,6 +376,9 @@ class NumpyProgram:
         self.source = printer.print()
         self.fallbacks = printer.fallbacks
         self.held = printer.blocks, printer.memory  # machine code knows them by address only
+        alone = [x.nbytes for x in printer.memory.values() if x.base is None]
+        self.size = sum([*alone, *[x.nbytes for x in printer.blocks.values()]])
+        """Bytes of memory that it holds."""
         self.parts = [part for _, part in printer.lines]
         self.function: Callable[[], list[Array]] = defined(self.source, "run", printer.namespace)
         buffers = self.lowering.buffers

@@ -36,6 +36,7 @@ class Plan:
         resident: Mapping[str, Array] | None = None,
         inputs: Sequence[Array] = (),
         call: Callable[[], list[Array]] | None = None,
+        held: int = 0,
     ) -> None:
         self.graph = graph
         self.backend = backend
@@ -58,6 +59,8 @@ class Plan:
         """The memory of the other inputs, in order, for who fills it and then uses `call`."""
         self.call = call
         """Runs on what is in memory, and returns the outputs. One thread at a time."""
+        self.held = held
+        """Bytes of memory that it keeps between runs."""
         self._first = graph
         """The graph that `resize` starts from, and that keeps what it makes."""
 
@@ -105,6 +108,7 @@ class Parts(NamedTuple):
     resident: Mapping[str, Array]
     inputs: Sequence[Array] = ()
     call: Callable[[], list[Array]] | None = None
+    held: int = 0
 
 
 MOST_NATIVE = 2_000
@@ -184,6 +188,7 @@ def _of(backend: str, reason: str, program: Any) -> Parts:
         program.resident,
         program.inputs,
         program.call,
+        program.size,
     )
 
 
