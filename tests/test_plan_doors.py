@@ -311,16 +311,16 @@ def test_a_training_step_shows_what_runs():
 
 def test_a_batch_given_for_many_is_told_of_with_what_each_step_gets():
     _, _, step = trained()
-    with pytest.raises(ag.ShapeError, match=r"an RNN takes \(steps, batch, features\)") as caught:
-        step.many(xs=MANY[0], ys=TARGETS[0])
+    with pytest.raises(ag.ShapeError, match=r"RNN takes \(steps, batch, features\)") as caught:
+        step.many(xs=MANY[0][:, 0], ys=TARGETS[0])
     (note,) = [x for x in caught.value.__notes__ if x.startswith("each step")]
-    assert note.startswith("each step of many() is given 'xs' float64[3, 2], of float64[6, 3, 2]; ")
+    assert note.startswith("each step of many() is given 'xs' float64[2], of float64[6, 2]; ")
 
 
 OPTIMIZER_ERRORS = {
     "a module": (lambda: nn.SGD(nn.RNN(2, 3), 0.1), r"a list of parameters, but got RNN"),
     "a method": (lambda: nn.SGD(nn.RNN(2, 3).parameters, 0.1), r"pass module\.parameters\(\)"),
-    "a parameter": (lambda: nn.SGD(ag.parameter("p", np.ones(2)), 0.1), r"or \[parameter\]"),
+    "a parameter": (lambda: nn.SGD(ag.parameter("p", np.ones(2)), 0.1), r"\[parameter\], or a list of groups"),
     "below 0": (lambda: nn.SGD([ag.parameter("p", 1.0)], -0.1), r"lr must be .* but is -0\.1"),
     "a text": (lambda: nn.SGD([ag.parameter("p", 1.0)], "0.1"), r"lr must be .* but is '0\.1'"),
     "several": (lambda: nn.SGD([ag.parameter("p", 1.0)], [0.1]), r"lr must be .* but is \[0\.1\]"),
