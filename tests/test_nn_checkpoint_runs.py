@@ -139,7 +139,7 @@ def test_processes_killed_while_they_write_leave_the_file_before(tmp_path):
 
 
 def stopped_while_writing(child: Child, folder: Path) -> bool:
-    """Stop the process when there is a file not yet in its place; return whether that was in time."""
+    """Stop the process when a file is not yet in its place; return whether that was in time."""
     target = child.process.pid % 3 + 1  # let it write some of them
     while child.process.poll() is None:
         if child.progress() >= target and list(folder.glob(".*.tmp")):
