@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 import autograd as ag
 from autograd.describe import describe
-from autograd.errors import LoopGradError, ShapeError
+from autograd.errors import GraphError, LoopGradError, ShapeError
 from autograd.node import Node
 from autograd.spec import Spec
 from autograd.tree import flatten, shown, unflatten
@@ -57,6 +57,11 @@ class Cell(Module):
         """Return (output, state after) for one input (B, ...) and a state."""
         after = self.forward(x, state)
         leaves, _ = flatten(after)
+        if not leaves:
+            raise GraphError(
+                f"forward(x, state) of {type(self).__name__} returned no array, so there is no "
+                "output; return the next state, or write step(x, state) -> (output, next state)"
+            )
         return leaves[0], after
 
     def initial_state(self) -> Any:

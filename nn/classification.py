@@ -6,8 +6,8 @@ loss has one number a row, shape (...).
 
 With `lengths` the rows are sequences, (T, B, C) or (T, B, ..., C), as in `nn.losses`. Rows in the
 padding, and rows whose class is `ignore`, are left out: they are 0 unreduced, and what is in them,
-NaN included, reaches no value and no gradient. A mean over no rows at all is 0, so that a batch
-without targets changes nothing. (PyTorch's is NaN, which would destroy every parameter.)
+NaN included, reaches no value and no gradient. A mean of which all rows are left out is 0, so that
+a batch without targets changes nothing. (PyTorch's is NaN, which would destroy every parameter.)
 
 Class numbers are checked when they are known: on tensors at once, in a graph each time it runs.
 """

@@ -24,7 +24,8 @@ def dropped(x: Any, key: Any, p: float, shape: Sequence[int] | None = None) -> N
 
     That keeps the mean ("inverted" dropout). `shape`, that of `x` by default, is the mask's: where
     an axis of it is 1 the elements along this axis of `x` share their fate. One key, one mask,
-    whatever the dtype of `x`. p = 0 returns `x`; p = 1 returns zeros.
+    whatever the dtype of `x`. p = 0 returns `x`; p = 1 returns zeros. Keys (B, 2), one for each
+    row of `x`, give each row a mask of its own: so `nn.Recurrent` runs ragged batches.
     """
     node: Node = ag.tensor(x)
     p = checked_probability(p)
@@ -34,9 +35,22 @@ def dropped(x: Any, key: Any, p: float, shape: Sequence[int] | None = None) -> N
     if p == 1.0:
         nothing: Node = ag.where(np.False_, node, 0.0)
         return nothing
-    keep = ag.random.bernoulli(key, 1.0 - p, shape)
+    keep = ag.random.bernoulli(key, 1.0 - p, _of_each(key, shape, node))
     rest: Node = node * (keep.astype(node.dtype) / (1.0 - p))
     return rest
+
+
+def _of_each(key: Any, shape: tuple[int, ...], x: Node) -> tuple[int, ...]:
+    """Return the shape of the mask that each key makes: of one key, `shape` itself."""
+    if key.ndim == 1:
+        return shape
+    if shape[:1] != key.shape[:1]:
+        raise ShapeError(
+            f"dropout in a ragged loop has a key for each of the {key.shape[0]} rows, so the first "
+            f"axis of its mask must be these, but a mask of shape {shape} was asked for, of "
+            f"{describe(x)}; drop what has a row for each sequence"
+        )
+    return shape[1:]
 
 
 def _fitting(shape: Sequence[int], x: Node) -> tuple[int, ...]:

@@ -44,10 +44,11 @@ class Embedding(Module):
         embedding_dim = checked_size("embedding_dim", embedding_dim)
         table = normal((num_embeddings, embedding_dim), rng=rng, dtype=dtype)
         if padding_index is not None:
-            if not -num_embeddings <= padding_index < num_embeddings:
+            whole = type(padding_index) is int or isinstance(padding_index, np.integer)
+            if not whole or not -num_embeddings <= padding_index < num_embeddings:
                 raise ShapeError(
-                    f"padding_index is {padding_index}, but an Embedding of {num_embeddings} rows "
-                    f"has no such row; they are numbered from 0 to {num_embeddings - 1}"
+                    f"padding_index is {padding_index!r:.60}, but an Embedding of {num_embeddings} "
+                    f"rows has no such row; they are numbered from 0 to {num_embeddings - 1}"
                 )
             padding_index %= num_embeddings
             table[padding_index] = 0.0

@@ -307,7 +307,13 @@ def apply(module: Module, rules: Mapping[str, Rule | float], rng: Rng = None) ->
     """
     from nn.module import assign
 
+    if not hasattr(module, "named_parameters") or not isinstance(rules, Mapping):
+        raise LoopGradError(
+            "apply takes a module and a dict of rules by patterns of names, but got "
+            f"{type(module).__name__} and {type(rules).__name__}"
+        )
     rng = generator(rng)
+    rules = {str(pattern): rule for pattern, rule in rules.items()}
     parameters = dict(module.named_parameters())
     chosen = {
         name: next((pattern for pattern in rules if fnmatchcase(name, pattern)), None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any, Self
 
 import numpy as np
@@ -40,21 +41,40 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         members = list(_members(name, value))
-        for _, member in members:
-            if isinstance(member, Module):
-                # weak: a strong link back would be a reference cycle
-                object.__setattr__(member, "_parent", weakref.ref(self))
+        self._adopt(members)
         if members:
             self._root()._name_parameters()
 
+    def _adopt(self, members: Iterable[tuple[str, Parameter | Module]]) -> None:
+        """Be the parent of these, but for those that hold this module: a child may know its owner.
+
+        The link is weak: a strong one back would be a reference cycle.
+        """
+        above = set(self._ancestors())
+        for _, member in members:
+            if isinstance(member, Module) and member not in above:
+                object.__setattr__(member, "_parent", weakref.ref(self))
+
+    def _ancestors(self) -> Iterator[Module]:
+        """Yield itself and the modules that hold it, the outermost last."""
+        module: Module | None = self
+        while module is not None:
+            yield module
+            module = None if module._parent is None else module._parent()
+
     def _root(self) -> Module:
-        module = self
-        while module._parent is not None:
-            outer = module._parent()
-            if outer is None:
-                break
-            module = outer
-        return module
+        *_, outermost = self._ancestors()
+        return outermost
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy with parameters of its own, the root of a tree of its own."""
+        other = object.__new__(type(self))
+        memo[id(self)] = other
+        own = {name: value for name, value in vars(self).items() if name != "_parent"}
+        vars(other).update(deepcopy(own, memo))
+        for name, value in vars(other).items():
+            other._adopt(_members(name, value))
+        return other
 
     def _name_parameters(self) -> None:
         for name, parameter in self.named_parameters():
@@ -153,11 +173,7 @@ class Module:
                 "read files with nn.load"
             )
         own = dict(self.named_parameters())
-        arrays = {
-            name: np.asarray(x.value if isinstance(x, Node) else x)
-            for name, x in state.items()
-            if name in own
-        }
+        arrays = {name: as_given(name, x) for name, x in state.items() if name in own}
         difference = Difference(
             [name for name in own if name not in state],
             [str(name) for name in state if name not in own],
@@ -220,6 +236,14 @@ def assign(values: Mapping[Parameter, Array]) -> None:
     deque(map(setattr, [*values] * 3, names, new), maxlen=0)
 
 
+def as_given(name: str, value: Any) -> Array:
+    """Return a value out of a state dict, called `name`, as an array."""
+    try:
+        return np.asarray(value.value if isinstance(value, Node) else value)
+    except ValueError as error:
+        raise ShapeError(f"'{name}' in a state must be an array, but is none: {error}") from None
+
+
 def _said(member: Parameter | Module) -> str:
     return str(member.spec) if isinstance(member, Parameter) else type(member).__name__
 
@@ -227,8 +251,13 @@ def _said(member: Parameter | Module) -> str:
 def _members(path: str, value: Any) -> Iterator[tuple[str, Parameter | Module]]:
     """Yield (path, member) for the parameters and modules in `value`: itself, or its items."""
     stack: list[tuple[str, Any]] = [(path, value)]
+    seen: set[int] = set()  # a list may hold itself
     while stack:
         path, value = stack.pop()
+        if isinstance(value, (dict, list, tuple)):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
         if isinstance(value, (Parameter, Module)):
             yield path, value
         elif isinstance(value, dict):

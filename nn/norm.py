@@ -98,12 +98,14 @@ class RMSNorm(Module):
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """Return the shape to normalize over, of one axis at least."""
-    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-    if not shape or min(shape) < 1:
+    axes: list[Any] = list(shape) if isinstance(shape, Sequence) else [shape]
+    sizes = [isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in axes]
+    if not axes or not all(sizes):
         raise ShapeError(
-            f"a norm takes the number of features, or the shape of the last axes, but got {shape}"
+            "a norm takes the number of features, or the shape of the last axes, but got "
+            f"{shape!r:.60}"
         )
-    return shape
+    return tuple([int(n) for n in axes])
 
 
 def _checked(x: Any, module: LayerNorm | RMSNorm) -> Node:

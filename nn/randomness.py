@@ -55,6 +55,11 @@ def randomness(key: Any) -> Iterator[Keys]:
     """
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         key = ag.random.key(int(key))
+    if not isinstance(key, (Node, np.ndarray)):
+        raise GraphError(
+            f"randomness takes a seed, or a key made by ag.random.key, but got "
+            f"{type(key).__name__} {key!r:.60}"
+        )
     with keys_from(lambda: key) as keys:
         yield keys
 
@@ -84,15 +89,15 @@ class StepKeys:
         self.eager = not (xs.virtual or current_state().drawing)
 
     @contextmanager
-    def inside(self, index: Callable[[], Any]) -> Iterator[None]:
-        """Open the block, in the body; `index` returns the number of the running step."""
+    def inside(self, of_step: Callable[[Any], Any]) -> Iterator[None]:
+        """Open the block, in the body; `of_step` makes the key of the running step of a key."""
 
         alone = self.outer is None and self.eager
 
         def make() -> Any:
             with drawing(self.scope):
                 key = self.own() if alone else _key(self.layer, True, self.own, self.outer)
-            return ag.random.fold_in(key, index())
+            return of_step(key)
 
         with keys_from(make) as keys:
             yield

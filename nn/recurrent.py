@@ -177,14 +177,18 @@ class Recurrent(Module):
             lengths=lengths,
             ragged="shrink" if lengths is None else "mask",  # masked loops become machine code
         )
+
+        def of_rows(key: Any) -> Any:
+            return key if lengths is None else _row_keys(loop, key, xs, keys.scope)
+
         with loop:
             x = loop.each(xs, "x")
             ports = [
                 loop.branch(part, leaf)
                 for part, leaf in zip(_names(structure, leaves), leaves, strict=True)
             ]
-            with keys.inside(lambda: loop.index):
-                y, after = cell.step(x, unflatten(structure, ports))
+            with keys.inside(lambda key: ag.random.fold_in(of_rows(key), loop.index)):
+                y, after = _stepped(cell, x, unflatten(structure, ports))
             for port, value in zip(ports, _checked_after(cell, after, structure), strict=True):
                 loop.feed(port, value)
             ys = loop.collect(y, "y")
@@ -203,7 +207,7 @@ class Recurrent(Module):
         made_of = tuple(vars(cell).values())
         key = id(cell), specs
         kept = self._kept.pop(key, None)
-        if kept is None or any(x is not y for x, y in zip(kept[0], made_of, strict=False)):
+        if kept is None or not _same(kept[0], made_of):
             kept = made_of, *_drawn_step(cell, specs, structure, name)
         while len(self._kept) >= MOST * sum(map(len, self.cells)):
             self._kept.pop(next(iter(self._kept)), None)
@@ -583,6 +587,40 @@ def _names(structure: Any, leaves: Sequence[Node]) -> list[str]:
     return [f"state_{i}" for i in range(len(leaves))]
 
 
+def _same(before: Sequence[Any], now: Sequence[Any]) -> bool:
+    """Whether two sequences are of the same objects."""
+    return len(before) == len(now) and all(x is y for x, y in zip(before, now, strict=True))
+
+
+def _row_keys(loop: LoopNode, key: Any, xs: Node, outside: Scope | None) -> Node:
+    """Return a key for each row of a ragged loop (B, 2): a state that stays what it is.
+
+    So the draws of a row depend on its number and its own steps, not on how long others are.
+    """
+    with drawing(outside):
+        keys = ag.random.fold_in(key, ag.positions(xs, 1))
+    port = loop.branch("keys", keys)
+    loop.feed(port, port)
+    return port
+
+
+def _stepped(cell: Cell, x: Node, state: Any) -> tuple[Node, Any]:
+    """Return the output and the state after a step, as nodes."""
+    result: Any = cell.step(x, state)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise GraphError(
+            f"step(x, state) of {type(cell).__name__} returns a pair (output, next state), but "
+            f"returned {shown(flatten(result)[1])}; what returns the state alone is called forward"
+        )
+    y, after = result
+    if isinstance(y, (tuple, list, dict)):
+        raise GraphError(
+            f"the output of {type(cell).__name__} is one array a step, but step(x, state) returned "
+            f"{shown(flatten(y)[1])}; join arrays with ag.concat, or hand them out by watch="
+        )
+    return ag.tensor(y), _mapped(ag.tensor, after)
+
+
 def _checked_after(cell: Cell, after: Any, structure: Any) -> list[Any]:
     leaves, found = flatten(after)
     if found != structure:
@@ -626,7 +664,7 @@ def _drawn_step(
         state = [draw_input(None, spec, scope) for spec in specs[1:]]
         for port, part in zip(state, _names(structure, state), strict=True):
             port.named(part)
-        y, after = cell.step(x, unflatten(structure, state))
+        y, after = _stepped(cell, x, unflatten(structure, state))
     taken: dict[str, int] = {}
     inputs = {
         unique_name(port.name or "shared", taken): port

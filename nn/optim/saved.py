@@ -13,6 +13,7 @@ import numpy as np
 from autograd.errors import LoopGradError
 from autograd.graph import unique_name
 from autograd.spec import spec_of
+from nn.module import as_given
 
 if TYPE_CHECKING:
     from nn.optim.optimizer import Optimizer
@@ -63,7 +64,7 @@ def loaded(optimizer: Optimizer, given: Mapping[str, Any], strict: bool) -> None
     state = [list(x) for x in optimizer.state]
     for name, (i, part) in parts.items():
         if name in given:
-            state[i][part] = np.array(given[name])
+            state[i][part] = np.array(as_given(name, given[name]))
     changes = [
         *[(dict.__setitem__ if isinstance(x, dict) else setattr, x, *y) for x, *y in numbers],
         (setattr, optimizer, "_state", [tuple(x) for x in state]),
@@ -86,9 +87,9 @@ def _check_names(
     """Check that what is given has the names and the specs of what is here."""
     faults = {
         "of another shape or dtype": [
-            f"{name} is {spec_of(np.asarray(given[name]))}, but {spec_of(here[name])} here"
+            f"{name} is {spec_of(as_given(name, given[name]))}, but {spec_of(here[name])} here"
             for name in parts
-            if name in given and spec_of(np.asarray(given[name])) != spec_of(here[name])
+            if name in given and spec_of(as_given(name, given[name])) != spec_of(here[name])
         ]
     }
     if strict:
