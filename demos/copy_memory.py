@@ -43,7 +43,7 @@ class Orthogonal(nn.Cell):
     def draw_matrix(self) -> None:
         """Draw Q, outside of the loop: what comes from there is the same node for all steps."""
         a = self.w - self.w.T
-        one = np.eye(len(a), dtype=np.float32)
+        one = ag.constant(np.eye(len(a), dtype=np.float32), name="I")
         self.q = ag.linalg.solve(one + a, one - a)
 
     def forward(self, x: Any, h: Any) -> Any:
@@ -52,10 +52,13 @@ class Orthogonal(nn.Cell):
 
 
 def rotations(size: int, rng: np.random.Generator) -> Array:
-    """Return W for which Q turns pairs of units by random angles of up to 90 degrees."""
+    """Return W for which Q turns pairs of units by random angles of up to 162 degrees.
+
+    The more they differ, the more of the past can be told apart. (180 degrees have no W.)
+    """
     w = np.zeros((size, size), np.float32)
     first = np.arange(0, size - 1, 2)
-    w[first, first + 1] = np.tan(rng.uniform(0, np.pi / 2, len(first)) / 2)
+    w[first, first + 1] = np.tan(rng.uniform(0, 0.9 * np.pi, len(first)) / 2)
     return w
 
 
@@ -165,9 +168,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows.append(f"{kind:<16}{count:>10,}{len(losses[kind]):>9,}{share:>12.1%}{right:>10.1%}")
     print(f"{'network':<16}{'parameters':>10}{'steps':>9}{'of baseline':>12}{'recalled':>10}")
     print("\n".join(rows))
-    shown = ag.trace(
-        Memory("orthogonal RNN", 0).forward, np.zeros((blanks + 2 * KEPT, 1, KINDS), "f4")
-    )
+    start = np.zeros((blanks + 2 * KEPT, 1, KINDS), np.float32)
+    shown = ag.trace(Memory("orthogonal RNN", 0).forward, start, name="copy_memory")
     picture(shown, chosen.out / "graph.svg", "virtual graph of the orthogonal network")
     level = ("remembers nothing", float(baseline))
     curves(chosen.out / "losses.svg", "losses", losses, "cross-entropy", level=level, log=True)
