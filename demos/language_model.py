@@ -51,7 +51,7 @@ class Form:
 
 
 FULL = Form(100, 1500, None, size=200, epochs=20, rows=20, steps=35, written=60)
-QUICK = Form(3, 300, 10000, size=32, epochs=8, rows=10, steps=20, written=20)
+QUICK = Form(3, 300, 6000, size=32, epochs=4, rows=10, steps=20, written=20)
 
 BOOK_WORDS, BOOK_SIZE, BOOK_ROWS, BOOK_STEPS, BOOK_RATE = 1000, 100, 10, 5, 0.1
 RATE, CLIP, DROPOUT = 0.003, 1.0, 0.5

@@ -27,7 +27,7 @@ from tests.oracles import published_numbers as published
 from tests.oracles.first_rnn import FirstRNN as Oracle
 from tests.test_oracles import first_rnn as oracle_rnn
 
-DEMOS = [torch_walk, time_rnn, language_model]
+DEMOS = [torch_walk, time_rnn, pytest.param(language_model, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("demo", DEMOS, ids=lambda demo: demo.__name__)
+@pytest.mark.parametrize("demo", DEMOS, ids=lambda demo: demo.__name__.removeprefix("demos."))
 def test_demos_print_the_same_twice_and_run_without_optional_parts(demo, capsys, monkeypatch):
     def touched(self, path):
         drawn.append(path.name)
