@@ -148,7 +148,9 @@ def groups(model: Memory, steps: int) -> list[dict[str, Any]]:
 def recalled(model: Memory, blanks: int, seed: int) -> float:
     """Return how many of the symbols asked for are right, in 500 sequences nobody has seen."""
     xs, ys = copying(np.random.default_rng([seed, 2]), blanks, 500).values()
-    return float(np.mean(model(xs).value[-KEPT:].argmax(axis=2) == ys[-KEPT:]))
+    with ag.no_grad():
+        answers = model(xs).value[-KEPT:].argmax(axis=2)
+    return float(np.mean(answers == ys[-KEPT:]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -43,7 +43,8 @@ class RowReader(nn.Module):
     def read(self, images: Array) -> Array:
         """Return which digits the images (N, 8, 8) are, (N,)."""
         self.eval()
-        answers: Array = self(rows_of(images)).value.argmax(axis=1)
+        with ag.no_grad():
+            answers: Array = self(rows_of(images)).value.argmax(axis=1)
         self.train()
         return answers
 

@@ -102,8 +102,9 @@ def train(known: Array, scale: Scale, seed: int, steps: int) -> tuple[Forecast, 
     learn(nn.TrainingStep(loss, optimizer), batch, steps, f"seed {seed}", reports=1)
 
     def forecast(past: Array) -> Array:
-        ys: Array = model(scale.to(past).astype(np.float32)[:, :, None]).value[:, :, 0]
-        return scale.back(ys)
+        scaled = scale.to(past).astype(np.float32)[:, :, None]
+        with ag.no_grad():
+            return scale.back(model(scaled).value[:, :, 0])
 
     return forecast, model
 
