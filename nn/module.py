@@ -55,6 +55,17 @@ class Module:
             if isinstance(member, Module) and member not in above:
                 object.__setattr__(member, "_parent", weakref.ref(self))
 
+    def _adopt_orphans(self) -> None:
+        """Name what was put into lists and dicts after these had been assigned."""
+        found = False
+        for module in self.modules():
+            for name, value in vars(module).items():
+                orphans = [x for x in _members(name, value) if _is_orphan(x[1])]
+                module._adopt(orphans)
+                found = found or bool(orphans)
+        if found:
+            self._root()._name_parameters()
+
     def _ancestors(self) -> Iterator[Module]:
         """Yield itself and the modules that hold it, the outermost last."""
         module: Module | None = self
@@ -114,12 +125,20 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (path, parameter) in the order of assignment, each parameter once."""
+        taken: set[str] = set()
         for path, member in self._walk():
             if isinstance(member, Parameter):
+                if path in taken:
+                    raise LoopGradError(
+                        f"{type(self).__name__} holds two parameters called '{path}', of which a "
+                        "state dict could keep one; give them other attributes or keys"
+                    )
+                taken.add(path)
                 yield path, member
 
     def parameters(self) -> list[Parameter]:
         """Return all parameters, in the order of `named_parameters`."""
+        self._adopt_orphans()
         return [parameter for _, parameter in self.named_parameters()]
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
@@ -242,6 +261,11 @@ def as_given(name: str, value: Any) -> Array:
         return np.asarray(value.value if isinstance(value, Node) else value)
     except ValueError as error:
         raise ShapeError(f"'{name}' in a state must be an array, but is none: {error}") from None
+
+
+def _is_orphan(member: Parameter | Module) -> bool:
+    """Whether a module is held by none that knows of it."""
+    return isinstance(member, Module) and (member._parent is None or member._parent() is None)
 
 
 def _said(member: Parameter | Module) -> str:

@@ -205,6 +205,47 @@ def test_a_deep_copy_is_a_tree_of_its_own():
     np.testing.assert_array_equal(other[0][0](np.zeros((1, 2))).value[0], other[0][0].bias.value)
 
 
+class Stack(nn.Module):
+    """Layers that are put into a list after it was assigned."""
+
+    def __init__(self) -> None:
+        self.layers: list[Any] = []
+        self.more: dict[str, Any] = {}
+        for i in range(3):
+            self.layers.append(nn.Linear(2, 2, rng=i))
+        self.more["last"] = nn.Linear(2, 2, rng=3)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = ag.tanh(layer(x))
+        return self.more["last"](x)
+
+
+def test_what_is_appended_to_a_list_is_named_by_its_place():
+    """All were called 'weight', which no graph takes."""
+    model = Stack()
+    names = [p.name for p in model.parameters()]
+    assert names == [name for name, _ in model.named_parameters()]
+    assert names[-4:] == ["layers.2.weight", "layers.2.bias", "more.last.weight", "more.last.bias"]
+    step = nn.TrainingStep(lambda x: model(x).sum(), nn.SGD(model.parameters(), lr=0.1))
+    assert step.run(x=np.ones((1, 2)))["loss"].shape == ()
+    outer: Any = nn.Module()
+    outer.stacks = []
+    outer.stacks.append(model)
+    assert outer.parameters()[0].name == "stacks.0.layers.0.weight"
+
+
+@pytest.mark.parametrize("keys", [(1, "1"), ("a.weight", "a")])
+def test_two_parameters_with_one_path_are_refused(keys):
+    """One of them was lost in state dicts, and so in files."""
+    module: Any = nn.Module()
+    with pytest.raises(ag.LoopGradError, match=r"two parameters called 'parts\.(1|a)\.?(weight)?'"):
+        module.parts = {
+            keys[0]: ag.parameter("x", np.ones(1)),
+            keys[1]: nn.Linear(1, 1) if keys[1] == "a" else ag.parameter("y", np.ones(1)),
+        }
+
+
 # What is refused.
 
 
