@@ -176,8 +176,8 @@ class Batches(Epochs):
                 "Batches needs arrays, by the names that the loss function gives them; write for "
                 "example nn.Batches(32, xs=xs, ys=ys)"
             )
-        dtypes = by_name("dtype", dtype, arrays)
-        self.arrays = {name: as_array(name, x, dtypes[name]) for name, x in arrays.items()}
+        dtypes, named = by_name("dtype", dtype, arrays), isinstance(dtype, Mapping)
+        self.arrays = {name: as_array(name, x, dtypes[name], named) for name, x in arrays.items()}
         axes = {name: axis or 0 for name, axis in by_name("axis", axis, arrays).items()}
         self.examples = _count_examples(self.arrays, axes)
         self.axes = {name: axis % self.arrays[name].ndim for name, axis in axes.items()}
@@ -313,8 +313,8 @@ def by_name(option: str, value: Any, names: Mapping[str, Any]) -> dict[str, Any]
     return {name: value.get(name) for name in names}
 
 
-def as_array(name: str, value: Any, dtype: Any) -> Array:
-    """Return data as an array of numbers, not copied if it is one."""
+def as_array(name: str, value: Any, dtype: Any, always: bool = False) -> Array:
+    """Return data as an array of numbers, not copied if it is one; floats, or all, in `dtype`."""
     called = f"'{name}'" if name else "the data"
     try:
         array = np.asarray(value.value if isinstance(value, Node) else value)
@@ -328,7 +328,7 @@ def as_array(name: str, value: Any, dtype: Any) -> Array:
             f"{called} must be numbers, but NumPy makes {array.dtype} of {type(value).__name__}; "
             "convert or encode it first, columns of a table one by one if they differ in kind"
         )
-    if dtype is not None and (array.dtype.kind == "f" or np.dtype(dtype).kind != "f"):
+    if dtype is not None and (always or array.dtype.kind == "f"):
         array = array.astype(dtype, copy=False)
     return array
 
@@ -403,6 +403,9 @@ def checked_seed(seed: Any) -> int:
 
 
 def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise LoopGradError(f"'{name}' in a state must be a whole number >= 0, not {value!r:.60}")
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not 0 <= value < (2**64 if name == "seed" else 2**63):
+        raise LoopGradError(
+            f"'{name}' in a state must be a whole number >= 0 of 64 bits, not {value!r:.60}"
+        )
     return int(value)

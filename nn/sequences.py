@@ -74,12 +74,12 @@ class RaggedBatches(Epochs):
         self.drop_last = checked_bool("drop_last", drop_last)
         self.sequences: dict[str, list[Array]] = {}
         self.rows: dict[str, Array] = {}
-        dtypes = by_name("dtype", dtype, sequences)
+        dtypes, named = by_name("dtype", dtype, sequences), isinstance(dtype, Mapping)
         for name, x in sequences.items():
             if _is_ragged(x):
-                self.sequences[name] = _arrays(name, x, dtypes[name])
+                self.sequences[name] = _arrays(name, x, dtypes[name], named)
             else:
-                self.rows[name] = as_array(name, x, dtypes[name])
+                self.rows[name] = as_array(name, x, dtypes[name], named)
         if not self.sequences:
             raise LoopGradError(
                 "RaggedBatches needs a list of arrays, one a sequence: nn.RaggedBatches(32, "
@@ -177,8 +177,8 @@ def _is_ragged(value: Any) -> bool:
     return bool(getattr(value, "dtype", None) == np.dtype(object))
 
 
-def _arrays(name: str, sequences: Any, dtype: Any) -> list[Array]:
-    arrays = [as_array(f"{name}[{i}]", x, dtype) for i, x in enumerate(sequences)]
+def _arrays(name: str, sequences: Any, dtype: Any, always: bool) -> list[Array]:
+    arrays = [as_array(f"{name}[{i}]", x, dtype, always) for i, x in enumerate(sequences)]
     # NumPy makes floats of an empty list; what it would hold is what the others do
     known = next((x for x in arrays if x.size), arrays[0])
     for i, x in enumerate(arrays):

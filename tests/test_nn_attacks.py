@@ -287,3 +287,26 @@ def test_rules_are_a_dict_for_a_module():
             nn.init.apply(module, rules)
     with pytest.raises(ag.LoopGradError, match="the pattern '1' matches no parameter"):
         nn.init.apply(nn.Linear(2, 1), {1: 0.0})
+
+
+# Data.
+
+
+def test_a_dtype_that_is_given_by_name_converts_integers_too():
+    numbers = np.arange(4)
+    batch = next(iter(nn.Batches(2, xs=numbers, ys=numbers, dtype={"xs": "float32"})))
+    assert [str(batch[name].dtype) for name in ("xs", "ys")] == ["float32", "int64"]
+    batch = next(iter(nn.Batches(2, xs=numbers, ys=numbers * 1.5, dtype="float32")))
+    assert [str(batch[name].dtype) for name in ("xs", "ys")] == ["int64", "float32"]
+    ragged: Any = {"xs": [numbers, numbers[:2]], "ys": [1, 0]}
+    (batch,) = nn.RaggedBatches(2, dtype={"xs": "float32", "ys": "float64"}, **ragged)
+    assert [str(batch[name].dtype) for name in ("xs", "ys")] == ["float32", "float64"]
+
+
+@pytest.mark.parametrize("name", ["seed", "epoch", "position"])
+def test_numbers_in_a_state_of_batches_have_64_bits(name):
+    batches = nn.Batches(2, xs=np.arange(4))
+    state = batches.state_dict()
+    with pytest.raises(ag.LoopGradError, match=f"'{name}' in a state must be a whole number"):
+        batches.load_state_dict({**state, name: 2**70})
+    assert batches.state_dict() == state
