@@ -116,6 +116,15 @@ class Recurrent(Module):
         self, xs: Any, state: Any = None, *, lengths: Any = None, watch: Any = ()
     ) -> tuple[Any, ...]:
         """Return (ys, last state), and a dict of what is watched if something is."""
+        fresh = self._carried.value is None
+        try:
+            return self._called(xs, state, lengths, watch)
+        except BaseException:
+            if fresh:
+                self.reset_state()  # the zeros of a call that failed are no state to go on from
+            raise
+
+    def _called(self, xs: Any, state: Any, lengths: Any, watch: Any) -> tuple[Any, ...]:
         xs = self._checked_input(ag.tensor(xs))
         outside = xs
         if self.batch_first:

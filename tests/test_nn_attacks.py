@@ -166,6 +166,20 @@ def test_a_cell_whose_forward_returns_nothing_says_so():
         nn.Recurrent(Nothing())(np.ones((4, 2, 3)))
 
 
+def test_a_call_that_failed_leaves_the_state_as_it_was():
+    layer = nn.GRU(3, 4, stateful=True, rng=0)
+    two, one = np.ones((5, 2, 3)), np.ones((5, 1, 3))
+    with pytest.raises(ag.ShapeError, match="row 0 has length 9"):
+        layer(two, lengths=[9, 1])
+    assert layer.state is None
+    layer(one)
+    before = layer.state.value
+    for wrong in ({"watch": "nothing"}, {"lengths": [9]}):
+        with pytest.raises(ag.LoopGradError):
+            layer(one, **wrong)
+    np.testing.assert_array_equal(layer.state.value, before)
+
+
 # Trees of modules.
 
 
