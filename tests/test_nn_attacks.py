@@ -324,3 +324,19 @@ def test_numbers_in_a_state_of_batches_have_64_bits(name):
     with pytest.raises(ag.LoopGradError, match=f"'{name}' in a state must be a whole number"):
         batches.load_state_dict({**state, name: 2**70})
     assert batches.state_dict() == state
+
+
+# Steps in the memory of a plan.
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_numbers_and_parameters_that_are_not_trained_are_read_at_every_step(backend):
+    p, kept = ag.parameter("p", np.ones(2)), ag.parameter("kept", np.ones(2))
+    optimizer = nn.SGD([p], lr=0.1)
+    step = nn.TrainingStep(lambda: (p * kept).sum(), optimizer, backend=backend)
+    step.run()
+    optimizer.lr = 0.5
+    step.run()
+    kept.value = kept.value * 3.0
+    step.run()
+    np.testing.assert_allclose(p.value, 1.0 - 0.1 - 0.5 - 1.5)
