@@ -340,3 +340,71 @@ def test_numbers_and_parameters_that_are_not_trained_are_read_at_every_step(back
     kept.value = kept.value * 3.0
     step.run()
     np.testing.assert_allclose(p.value, 1.0 - 0.1 - 0.5 - 1.5)
+
+
+# What tests did not notice.
+
+
+def masks_of_steps(step: nn.TrainingStep) -> list[bytes]:
+    return [step.run()["mask"].tobytes() for _ in range(4)]
+
+
+def test_every_step_draws_another_mask():
+    """Told by the masks: losses differ anyway, since parameters do."""
+    p, dropout = ag.parameter("p", np.ones(1)), nn.Dropout(0.5)
+
+    def loss():
+        return {"loss": p.sum(), "mask": dropout(ag.ones(64)), "other": dropout(ag.ones(64))}
+
+    step = nn.TrainingStep(loss, nn.SGD([p], lr=0.0))
+    seen = masks_of_steps(step)
+    many = step.many(steps=4)
+    seen += [row.tobytes() for name in ("mask", "other") for row in many[name]]
+    assert len(set(seen)) == 12
+
+
+def dropped_between(variational: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What the first and the second layer are given."""
+
+    class Input(nn.Cell):
+        def __init__(self) -> None:
+            self.state_size = 32
+
+        def forward(self, x, h):
+            return (x + 0.0 * h).named("seen")
+
+    layer = nn.Recurrent([Input(), Input()], dropout=0.5, variational=variational, rng=0)
+    *_, seen = layer(np.ones((6, 2, 32)), watch="seen")
+    return seen["0.seen"].value, seen["1.seen"].value
+
+
+def test_dropout_is_between_layers_and_not_before_the_first():
+    first, second = dropped_between(variational=False)
+    np.testing.assert_array_equal(first, 1.0)
+    assert set(np.unique(second)) == {0.0, 2.0}
+    assert len({step.tobytes() for step in second}) == 6
+
+
+def test_a_variational_layer_drops_the_same_at_all_steps():
+    _, second = dropped_between(variational=True)
+    assert set(np.unique(second)) == {0.0, 2.0}
+    np.testing.assert_array_equal(second, np.broadcast_to(second[:1], second.shape))
+    assert not np.array_equal(second[0, 0], second[0, 1])
+
+
+def test_wrong_shapes_are_refused_without_strict_too():
+    linear = nn.Linear(2, 1, rng=0)
+    before = linear.state_dict()
+    with pytest.raises(ag.ShapeError, match="of another shape or kind: 'weight'"):
+        linear.load_state_dict({"weight": np.ones((3, 3)), "bias": np.ones(1)}, strict=False)
+    for name, value in linear.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_average_weights_of_attention_are_means_over_heads():
+    layer, xs = nn.MultiHeadAttention(6, 3, rng=0), RNG(0).normal(size=(4, 2, 6))
+    _, each = layer(xs, average=False)
+    _, mean = layer(xs)
+    assert each.shape == (2, 3, 4, 4)
+    np.testing.assert_allclose(mean.value, each.value.mean(1))
+    assert not np.allclose(mean.value, each.value[:, 0])
