@@ -56,6 +56,8 @@ class Drawn:
     """Plans in whose memory single steps are taken (`nn.resident`), by backend."""
     chunk: int = 1
     """How many steps were run at a time."""
+    singly: bool = False
+    """Whether many steps are taken one by one (see `nn.many.Loops`)."""
     modes: Modes = ()
     """Random layers, and whether they were training when this was drawn."""
 

@@ -28,6 +28,8 @@ Progress = Callable[[int, int, dict[str, Array]], Any]
 """Is told after each chunk: the steps done, the steps there are, the outputs of the chunk."""
 
 LONGEST_CHUNK = 1 << 20
+LOOP = "steps"
+"""What the loop over steps is called."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,12 @@ class Batches:
         """Return what all steps are given."""
         return self.same if self.indices is None else {**self.same, **self.each}
 
+    def batch(self, step: int) -> dict[str, Array]:
+        """Return what one step is given of its own."""
+        if self.indices is None:
+            return {name: x[step] for name, x in self.each.items()}
+        return {name: x.take(self.indices[step], self.axis) for name, x in self.each.items()}
+
     def rows(self, start: int, count: int) -> dict[str, Array]:
         """Return what some of the steps are given each."""
         part = slice(start, start + count)
@@ -127,13 +135,24 @@ class Batches:
 
 
 class Loops:
-    """N training steps as loops over chunks of the batches."""
+    """N training steps as loops over chunks of the batches.
+
+    A loop is machine code whole or not at all, while a single step may leave it for an op that has
+    no native rule and come back. So where a step has such an op, steps are taken one by one, by
+    `take`.
+    """
 
     def __init__(
-        self, drawn: Drawn, data: Batches, outputs: tuple[str, ...], backend: str | None
+        self,
+        drawn: Drawn,
+        data: Batches,
+        outputs: tuple[str, ...],
+        backend: str | None,
+        take: Callable[[Drawn, dict[str, Array]], Sequence[Array]],
     ) -> None:
         self.drawn = drawn
         self.backend = backend
+        self.take = take
         self.data = data
         self.outputs = outputs
         self.latest: dict[str, Array] = {}
@@ -144,10 +163,12 @@ class Loops:
         done = 0
         while done < total:
             size = min(self.drawn.chunk, total - done)
-            graph = self._graph(size)
-            graph.compile(self.backend)  # not to be timed: it is done once
+            graph = None if self.drawn.singly else self._ready(size)
             start = perf_counter()
-            self._run(graph, done, size)
+            if graph is None:
+                self._run_singly(done, size)
+            else:
+                self._run(graph, done, size)
             if size == self.drawn.chunk:
                 self.drawn.chunk = _next_chunk(size, (perf_counter() - start) / size, seconds)
             done += size
@@ -170,6 +191,29 @@ class Loops:
         self.latest = {
             name: locked(apart(x, arrays))
             for name, x in zip(self.outputs, results[drawn.width :], strict=True)
+        }
+
+    def _ready(self, count: int) -> Graph | None:
+        """Return the loop over `count` steps, compiled: this is done once and not to be timed.
+
+        None if steps are better taken one by one.
+        """
+        graph = self._graph(count)
+        plan = graph.compile(self.backend)
+        watched = current_state().check is not None
+        self.drawn.singly = plan.backend == "native" and LOOP in plan.fallbacks and not watched
+        return None if self.drawn.singly else graph
+
+    def _run_singly(self, start: int, count: int) -> None:
+        drawn, take = self.drawn, self.take
+        places = [drawn.outputs.index(name) for name in self.outputs]
+        rows = []
+        for step in range(start, start + count):
+            results = take(drawn, {**self.data.same, **self.data.batch(step)})
+            rows.append([results[i] for i in places])
+        self.latest = {
+            name: locked(np.stack(column))
+            for name, column in zip(self.outputs, zip(*rows, strict=True), strict=True)
         }
 
     def _graph(self, count: int) -> Graph:
@@ -197,6 +241,7 @@ class Loops:
         nodes = list(inputs.values())
         with drawing(None):
             finals, stacks = repeat(body, nodes[:shared], nodes[shared:cut], nodes[cut:])
+        (*finals, *stacks)[0].inputs[0].named(LOOP)
         outputs = dict(zip(body.outputs, [*finals, *stacks], strict=True))
         return interned(Graph.of(inputs, outputs, f"steps of {body.name}"))
 

@@ -109,11 +109,8 @@ class TrainingStep:
     def _taken(self, drawn: Drawn, batch: Mapping[str, Array]) -> Sequence[Array]:
         """Do one step, in the memory of its plan if it has one; return the outputs."""
         optimizer = self.optimizer
-        backend = self.backend or chosen()
-        if backend != "reference" and current_state().check is None:
-            resident = drawn.residents.get(backend)
-            if resident is None:
-                resident = drawn.residents[backend] = Resident(drawn, backend)
+        resident = self._resident(drawn)
+        if resident is not None:
             seldom = optimizer.number_arrays()
             if drawn.kept:
                 seldom = [*drawn.kept_values(), *seldom]
@@ -132,6 +129,16 @@ class TrainingStep:
         results = computed(drawn.graph, values, self.backend)
         drawn.replace(results, 1)
         return [locked(apart(x, given)) for x in results[drawn.width :]]
+
+    def _resident(self, drawn: Drawn) -> Resident | None:
+        """Return the plan in whose memory steps are taken, if they are."""
+        backend = self.backend or chosen()
+        if backend == "reference" or current_state().check is not None:
+            return None
+        resident: Resident | None = drawn.residents.get(backend)
+        if resident is None:
+            resident = drawn.residents[backend] = Resident(drawn, backend)
+        return resident
 
     def many(
         self,
@@ -173,7 +180,7 @@ class TrainingStep:
                 error.add_note(f"each step of many() is given {data.given()}")
                 raise
             names = drawn.outputs if wanted is None else drawn.checked(wanted)
-            loop = Loops(drawn, data, names, self.backend)
+            loop = Loops(drawn, data, names, self.backend, self._taken)
             tell, close = told(progress, total)
             parts = []
             try:
