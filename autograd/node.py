@@ -568,7 +568,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any] = NO_ATTRS) -> No
     recorded = tracked and state.recording
     if not recorded and state.recording and any([_follows(x) for x in inputs]):
         recorded = state.drawing
-        node._frozen = not recorded
+        node._frozen = not (recorded or op.shape_only)
     if recorded:
         node.op = op
         node.inputs = tuple(inputs)

@@ -12,6 +12,7 @@ from loops import (
     masked_sum,
     pad_sequence,
     reverse_valid,
+    scan,
     unpad_sequence,
     valid_mask,
 )
@@ -310,3 +311,17 @@ class TestLosses:
         total.backward()
         assert total.item() == 0.0
         assert_same(p.grad, np.zeros_like(prediction))
+
+
+def test_a_masked_loop_may_start_from_what_was_computed_of_parameters():
+    """Only the shape of the state is looked at, so nothing of it is frozen in the graph."""
+    h0 = ag.parameter("h0", np.ones((3, 4)))
+    xs, lengths = ag.input("xs", (5, 3, 4)), ag.input("lengths", (3,), "int64")
+    last, _ = scan(
+        lambda h, x: (ag.tanh(h + x), None), 2.0 * h0, xs, lengths=lengths, ragged="mask"
+    )
+    graph = ag.Graph([xs, lengths], {"last": last})
+    given = {"xs": np.zeros((5, 3, 4)), "lengths": np.array([0, 1, 2])}
+    assert graph.run(**given)["last"][0, 0] == 2.0
+    h0.value = np.zeros((3, 4))
+    assert not graph.run(**given)["last"].any()
