@@ -270,6 +270,8 @@ class _Fit:
             parts["batches"] = self.source
         if self.callbacks.state_dict():
             parts["callbacks"] = self.callbacks
+        if self.step.carry:
+            parts["step"] = self.step
         checkpoints.parts |= parts
 
     def _find_place(self) -> None:

@@ -49,6 +49,10 @@ class TrainingStep:
     Random layers (dropout) are given keys made of `seed` and the number of the update, so the same
     steps draw the same, also after a resume.
 
+    `carry={"h": "last"}` hands the output "last" of each step to the next one as its input "h":
+    truncated backpropagation through a long sequence, block by block. The first step is given it,
+    or `step.carried = {"h": ...}` is set; to start again, the same.
+
     A step happens wholly or not at all, whatever is raised in it, Ctrl-C included. It may take
     turns with the eager habit: both use the optimizer's `update`, and its `state` and `steps`.
     `backend` is that of `graph.compile`; `memory` limits the gradient as in `autograd.grad`.
@@ -59,6 +63,7 @@ class TrainingStep:
         loss: Graph | Callable[..., Any],
         optimizer: Optimizer,
         *,
+        carry: Mapping[str, str] | None = None,
         seed: int = 0,
         backend: str | None = None,
         memory: int | str | None = None,
@@ -80,6 +85,10 @@ class TrainingStep:
                 f"the seed of a training step must be a whole number >= 0, but is {seed!r:.60}"
             )
         self.seed = int(seed)
+        self.carry = dict(carry or {})
+        """Inputs that get what an output of the step before was, and which."""
+        self.carried: dict[str, Any] = {}
+        """What the next step gets so."""
         self.loss = loss
         self.optimizer = optimizer
         self.backend = None if backend is None else checked(backend)
@@ -98,13 +107,44 @@ class TrainingStep:
     def run(self, **batch: Any) -> dict[str, Array]:
         """Do one step on a batch; return the outputs, as they were before the update, by name."""
         with self._lock:
+            if self.carry:
+                batch = {**self._begun(), **batch}
             drawn = self._latest
             if drawn is None or not drawn.fits(batch):
                 batch = {name: _array(x) for name, x in batch.items()}
                 drawn = self._drawn_for({name: spec_of(x) for name, x in batch.items()})
                 self._latest = drawn
             results = self._taken(drawn, batch)
-        return dict(zip(drawn.outputs, results, strict=False))
+            found = dict(zip(drawn.outputs, results, strict=False))
+            if self.carry:
+                self.carried = {name: found[of] for name, of in self.carry.items()}
+        return found
+
+    def _begun(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return what is carried into the next step."""
+        known = {**self.carried, **(given or {})}
+        return {name: known[name] for name in self.carry if name in known}
+
+    def _carrying(self, drawn: Drawn, batch: Mapping[str, Array]) -> Sequence[Array]:
+        """Do one step of many that hand something on."""
+        results = self._taken(drawn, {**batch, **self.carried})
+        found = dict(zip(drawn.outputs, results, strict=False))
+        self.carried = {name: found[of] for name, of in self.carry.items()}
+        return results
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of what is carried into the next step, by name: for checkpoints."""
+        return {name: np.array(x) for name, x in self._begun().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Have the next step get what is in `state`."""
+        extra = [name for name in state if name not in self.carry]
+        if extra:
+            raise GraphError(
+                f"this training step carries {', '.join(self.carry) or 'nothing'} from step to "
+                f"step, but was given {', '.join(map(str, extra))}"
+            )
+        self.carried = {name: copied(x) for name, x in state.items()}
 
     def _taken(self, drawn: Drawn, batch: Mapping[str, Array]) -> Sequence[Array]:
         """Do one step, in the memory of its plan if it has one; return the outputs."""
@@ -165,6 +205,9 @@ class TrainingStep:
         If anything is raised, Ctrl-C included, the parameters are those after the last chunk.
         """
         check_arguments(batches, same, progress, seconds)
+        if self.carry:
+            self.carried = {name: _array(x) for name, x in self._begun(same).items()}
+            same = {**(same or {}), **self.carried}
         data = Batches(
             {name: _array(x) for name, x in batches.items()},
             {name: _array(x) for name, x in (same or {}).items()},
@@ -180,7 +223,10 @@ class TrainingStep:
                 error.add_note(f"each step of many() is given {data.given()}")
                 raise
             names = drawn.outputs if wanted is None else drawn.checked(wanted)
-            loop = Loops(drawn, data, names, self.backend, self._taken)
+            if self.carry:
+                drawn.singly = True
+            take = self._carrying if self.carry else self._taken
+            loop = Loops(drawn, data, names, self.backend, take)
             tell, close = told(progress, total)
             parts = []
             try:
@@ -245,10 +291,31 @@ class TrainingStep:
     def _drawn_for(self, specs: dict[str, Spec]) -> Drawn:
         drawn: Drawn | None = self._drawn.get(self._kind(specs))
         if drawn is None:
+            self._check_begun(specs)
             drawn = draw_step(*self._loss_graph(specs), self.memory)
+            self._check_carried(drawn, specs)
             self._random |= {module: None for module, _ in drawn.modes}
             drawn = self._drawn.put(self._kind(specs), drawn)
         return drawn
+
+    def _check_begun(self, specs: Mapping[str, Spec]) -> None:
+        for name in self.carry:
+            if name not in specs:
+                raise GraphError(
+                    f"input '{name}' is carried from step to step, but nothing is carried yet; "
+                    f"give it to the first step, run({name}=...), or set "
+                    f"step.carried = {{'{name}': ...}}"
+                )
+
+    def _check_carried(self, drawn: Drawn, specs: Mapping[str, Spec]) -> None:
+        for name, of in self.carry.items():
+            (of,) = drawn.checked((of,))
+            spec = drawn.graph.outputs[of].spec
+            if spec != specs[name]:
+                raise ShapeError(
+                    f"carry hands output '{of}' of a step, {spec}, to input '{name}' of the next, "
+                    f"which is {specs[name]}; they must be alike"
+                )
 
     def _kind(self, specs: dict[str, Spec]) -> tuple[Any, ...]:
         """Return what tells graphs apart: specs of the batch, modes of random layers."""
