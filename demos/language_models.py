@@ -99,23 +99,19 @@ class Training:
     ) -> None:
         self.model = model
         self.blocks = blocks
-        self.step = nn.TrainingStep(block_loss(model), optimizer, seed=seed)
-        self.state = model.start(blocks.batch_size)
+        handed_on = {name: f"{name}_after" for name in model.start(1)}
+        self.step = nn.TrainingStep(block_loss(model), optimizer, carry=handed_on, seed=seed)
+        self.step.carried = model.start(blocks.batch_size)
 
     def epoch(self) -> float:
         """Train on all blocks, from a zero state on; return the perplexity on the way."""
-        self.state = self.model.start(self.blocks.batch_size)
-        return float(np.exp(np.mean([self.update(block) for block in self.blocks])))
-
-    def update(self, block: dict[str, Array]) -> float:
-        """Train on a block; return its loss, the mean of -log p of the words."""
-        results = self.step.run(**block, **self.state)
-        self.state = {name: results[f"{name}_after"] for name in self.state}
-        return float(results["loss"])
+        self.step.carried = self.model.start(self.blocks.batch_size)
+        losses = [float(self.step.run(**block)["loss"]) for block in self.blocks]
+        return float(np.exp(np.mean(losses)))
 
     def graph(self) -> ag.Graph:
         """Return the graph of an update: parameters and states go in, and come out new."""
-        return self.step.graph(**next(self.blocks.of_epoch(0)), **self.state)
+        return self.step.graph(**next(self.blocks.of_epoch(0)), **self.step.carried)
 
 
 def perplexity(model: LanguageModel, words: Array) -> float:

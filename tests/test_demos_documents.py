@@ -434,11 +434,12 @@ def test_an_update_is_truncated_backpropagation_with_the_state_handed_on(cell):
         loss.backward()
         optimizer.step()
         state = {name: part.value for name, part in after.items()}
-        assert training.update(block) == pytest.approx(float(loss), rel=1e-5)
+        taken = float(training.step.run(**block)["loss"])
+        assert taken == pytest.approx(float(loss), rel=1e-5)
     for p, q in zip(model.parameters(), other.parameters(), strict=True):
         np.testing.assert_allclose(p.value, q.value, rtol=1e-3, atol=1e-5)
     for name, part in state.items():
-        np.testing.assert_allclose(training.state[name], part, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(training.step.carried[name], part, rtol=1e-3, atol=1e-5)
 
 
 def test_the_state_is_an_input_and_an_output_of_an_update():
@@ -461,7 +462,7 @@ def test_the_book_starts_as_the_book_says_and_learns_its_thousand_words():
     assert model.cell.weight_hh.value.std() == pytest.approx(0.1, rel=0.05)
     assert model.out.weight.value.std() == pytest.approx(0.1, rel=0.05)
     assert not any(b.value.any() for b in (model.cell.bias_ih, model.cell.bias_hh, model.out.bias))
-    first = block_loss(model)(**next(training.blocks.of_epoch(0)), **training.state)["loss"]
+    first = block_loss(model)(**next(training.blocks.of_epoch(0)), **training.step.carried)["loss"]
     assert float(first) == pytest.approx(np.log(words), abs=0.3)
     found = [training.epoch() for _ in range(60)]
     assert found[0] > 0.6 * words
