@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autograd.execute.refs import VIEWS, Ref, reshaped, view, whole
+import numpy as np
+
+from autograd.execute.refs import VIEWS, Ref, keyed, reshaped, view, whole
 from autograd.execute.storage import Need, arranged, padded
 from autograd.graph import Graph
-from autograd.node import OPS, Node
+from autograd.node import OPS, Node, constant
 from autograd.spec import UNKNOWN, Spec
 
 MAX_NEST = 10
@@ -340,6 +342,8 @@ class Level:
             return seen
         if node.op.name == "concat":
             return self._concat(node)
+        if node.op.name == "place" and len(ins) == 1:
+            return self._place(node)
         if node.op.name == "delays":
             seen = self.lowering.shifted(node, ins)
             if seen is not None:
@@ -355,6 +359,15 @@ class Level:
             part = total.part(axis, start, x.shape[axis])
             self.copy(part, self.refs[x], f"a part of {self.path(node)}")
             start += x.shape[axis]
+        return total
+
+    def _place(self, node: Node) -> Ref:
+        """Make zeros, and copy what is placed into the view of them that its key is."""
+        (total,) = self.destinations(node)
+        zero = self.lowering.leaf(constant(np.zeros((), node.dtype)))
+        self.copy(total, zero, f"zeros of {self.path(node)}")
+        part = keyed(total, node.attrs["keys"][0])
+        self.copy(part, self.refs[node.inputs[0]], f"what is placed by {self.path(node)}")
         return total
 
     def compute(self, node: Node) -> Any:

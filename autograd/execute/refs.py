@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,12 +103,24 @@ def view(node: Node, x: Ref) -> Ref | tuple[Ref, ...] | None:
         return x
     if name not in VIEWS:
         return None
+    several = isinstance(node.spec, tuple)
+    found = _looking(x, lambda nowhere: _looked_at(node, nowhere), several)
+    return found if several else found[0]
+
+
+def keyed(x: Ref, key: Any) -> Ref:
+    """Return the reference to x[key], for a key as attrs have it."""
+    (found,) = _looking(x, lambda nowhere: _part(nowhere, key), several=False)
+    return found
+
+
+def _looking(x: Ref, look: Callable[[Array], Any], several: bool) -> tuple[Ref, ...]:
+    """Return the references to what `look` makes of an array at `x`: one view, or several."""
     item = x.dtype.itemsize
     base = np.zeros(1, x.dtype)
     nowhere = np.lib.stride_tricks.as_strided(base, x.shape, [s * item for s in x.strides])
-    results = _looked_at(node, nowhere)
-    several = isinstance(node.spec, tuple)
-    found = tuple(
+    results = look(nowhere)
+    return tuple(
         Ref(
             x.buffer,
             Spec(result.shape, result.dtype),
@@ -117,7 +130,12 @@ def view(node: Node, x: Ref) -> Ref | tuple[Ref, ...] | None:
         )
         for result in (results if several else (results,))
     )
-    return found if several else found[0]
+
+
+def _part(x: Array, key: Any) -> Array:
+    index = decoded(key)
+    part: Array = x[index if Ellipsis in index else (*index, ...)]
+    return part
 
 
 def _looked_at(node: Node, x: Array) -> Any:
@@ -129,8 +147,7 @@ def _looked_at(node: Node, x: Array) -> Any:
     if node.op.name == "unstack" and x.ndim == 1:
         return [x[i, ...] for i in range(len(x))]
     if node.op.name == "slice":
-        key = decoded(node.attrs["key"])
-        return x[key if Ellipsis in key else (*key, ...)]
+        return _part(x, node.attrs["key"])
     return node.op.forward(x, **node.attrs)
 
 
