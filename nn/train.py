@@ -84,7 +84,7 @@ class TrainingStep:
             raise LoopGradError(
                 f"the seed of a training step must be a whole number >= 0, but is {seed!r:.60}"
             )
-        self.seed = int(seed)
+        self._seed = int(seed)
         self.carry = dict(carry or {})
         """Inputs that get what an output of the step before was, and which."""
         self.carried: dict[str, Any] = {}
@@ -92,13 +92,23 @@ class TrainingStep:
         self.loss = loss
         self.optimizer = optimizer
         self.backend = None if backend is None else checked(backend)
-        self.memory = memory
+        self._memory = memory
         self._drawn = Recent(MOST)
         self._random: dict[Module, None] = {}
         """The random layers that the loss was seen to call."""
         self._latest: Drawn | None = None
         """What was drawn for the last batch."""
         self._lock = RLock()
+
+    @property
+    def seed(self) -> int:
+        """What keys of random layers are made of; what is drawn holds for it."""
+        return self._seed
+
+    @property
+    def memory(self) -> int | str | None:
+        """The limit on the gradient's memory; what is drawn holds for it."""
+        return self._memory
 
     def __call__(self, *args: Any, **batch: Any) -> dict[str, Array]:
         """Do one step; arguments without a name are taken in the order of the loss function's."""

@@ -146,6 +146,9 @@ def test_a_key_of_outside_is_refused_in_a_body_of_the_users():
 
 
 def test_seeds_are_checked():
+    _, step = step_of()
+    with pytest.raises(AttributeError):
+        step.seed = 5
     for seed in (-1, 1.5, True, "a"):
         with pytest.raises(ag.LoopGradError, match="whole number >= 0"):
             step_of(seed=seed)
