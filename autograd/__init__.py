@@ -4,6 +4,7 @@ from autograd._installation import refuse_mixed_installation
 
 refuse_mixed_installation()
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from autograd import ops, random
@@ -21,6 +22,7 @@ from autograd.create import (
     zeros_like,
 )
 from autograd.custom import custom_vjp
+from autograd.elsewhere import FUNCTIONS, no_attribute
 from autograd.errors import (
     BudgetError,
     DrawError,
@@ -175,7 +177,7 @@ def __getattr__(name: str) -> Any:
         from autograd.finite import check_finite
 
         return check_finite
-    raise AttributeError(f"module 'autograd' has no attribute '{name}'")
+    raise no_attribute(sys.modules[__name__], "module 'autograd'", name, FUNCTIONS)
 
 
 def __dir__() -> list[str]:

@@ -35,6 +35,12 @@ def describe(node: Node) -> str:
     return f"{node.op.name}{name} {text}{place}"
 
 
+def brief(value: Any) -> str:
+    """Return how errors speak of anything else that came: its type, and how its text begins."""
+    kind, text = type(value).__name__, repr(value).partition("\n")[0][:60]
+    return text if text.startswith(kind) else f"{kind} {text}"
+
+
 def undrawn(node: Node) -> GraphError:
     """Return the error of asking what `node` is before the `with` block that draws it has ended.
 

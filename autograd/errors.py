@@ -16,10 +16,16 @@ def user_line() -> tuple[str, int] | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
-        if not filename.startswith(_PACKAGES):
+        if not filename.startswith(_PACKAGES) and not _made_by_dataclass(frame):
             return filename, frame.f_lineno
         frame = frame.f_back
     return None
+
+
+def _made_by_dataclass(frame: FrameType) -> bool:
+    """Whether this is the `__init__` that `dataclass` wrote for a class of ours."""
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return frame.f_code.co_filename == "<string>" and package in ("autograd", "loops", "nn")
 
 
 class LoopGradError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from autograd.describe import describe
+from autograd.elsewhere import METHODS, no_attribute
 from autograd.errors import DTypeError
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class ArrayMethods:
     """Base of `Node`: `x.max(axis=0)` is `autograd.max(x, axis=0)`, and so on."""
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:  # which would take every name to be known
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, f"'{type(self).__name__}' object", name, METHODS)
 
     def reshape(self, *shape: Any) -> Node:
         return _call("reshape", self, shape[0] if len(shape) == 1 else shape)

@@ -441,6 +441,8 @@ def tensor(value: Any, dtype: npt.DTypeLike | None = None, *, requires_grad: boo
     """
     if isinstance(value, Node):
         return value if dtype is None else value.astype(dtype)
+    if type(value) in (tuple, list):
+        _refuse_several(value)
     array = copied(value, dtype)
     if requires_grad and array.dtype.kind != "f":
         raise DTypeError(
@@ -450,6 +452,19 @@ def tensor(value: Any, dtype: npt.DTypeLike | None = None, *, requires_grad: boo
     cls = Leaf if requires_grad else Node
     node: Node = make_leaf(cls, "constant", array, None, requires_grad, None)
     return node
+
+
+def _refuse_several(values: Sequence[Any]) -> None:
+    """Refuse what a layer returned as a whole, such as (outputs, state), and lists of nodes."""
+    nodes = [x for x in values if isinstance(x, Node)]
+    known = all(x._value is not None and not x.tracked for x in nodes)
+    if not nodes or (known and len(nodes) == len(values)):
+        return
+    raise GraphError(
+        f"a {type(values).__name__} of {len(values)} with {describe(nodes[0])} came where one "
+        "array or node is wanted; of what a layer returns take a part (hs, state = rnn(xs)), and "
+        "join nodes of one shape by autograd.stack"
+    )
 
 
 def constant(value: Any, dtype: npt.DTypeLike | None = None, name: str | None = None) -> Node:

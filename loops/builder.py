@@ -111,7 +111,8 @@ class Builder:
         if node.ndim != 1 or node.dtype.kind not in "iu":
             raise ShapeError(
                 f"the lengths of ragged loop '{self.name}' must be one integer for each row of the "
-                f"batch, but are {describe(node)}"
+                f"batch, but are {describe(node)}; convert them with .astype('int64'), and a mask "
+                "(steps, rows) by mask.sum(axis=0)"
             )
         return node if node.dtype == np.int64 else node.astype("int64")
 

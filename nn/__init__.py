@@ -4,6 +4,10 @@ from loops._installation import refuse_foreign_autograd
 
 refuse_foreign_autograd()
 
+import sys
+from typing import NoReturn
+
+from autograd.elsewhere import no_attribute
 from nn import flat as flat
 from nn import init as init
 from nn.attention import AdditiveAttention, MultiHeadAttention, attention
@@ -13,6 +17,7 @@ from nn.classification import cross_entropy, kl_divergence, nll
 from nn.ctc import ctc
 from nn.data import Batches, train_test_split
 from nn.dropout import Dropout
+from nn.elsewhere import NAMES
 from nn.embedding import Embedding
 from nn.evaluate import evaluate
 from nn.fit import fit
@@ -51,6 +56,11 @@ from nn.recurrent import GRU, LSTM, RNN, Recurrent
 from nn.sequences import RaggedBatches, TokenBlocks, windows
 from nn.sequential import Sequential
 from nn.train import TrainingStep
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise no_attribute(sys.modules[__name__], "module 'nn'", name, NAMES)
+
 
 __all__ = [
     "GRU",

@@ -115,7 +115,7 @@ def checked_state(state: Any, wanted: Any, what: str, like: Node) -> Any:
     if structure != expected:
         raise ShapeError(
             f"{what} must be {_tree_text(wanted)} to go with {describe(like)}, but came as "
-            f"{shown(structure)}"
+            f"{shown(structure)}{_hint(leaves, structure, expected)}"
         )
     nodes = [ag.tensor(x) for x in leaves]
     for node, spec in zip(nodes, specs, strict=True):
@@ -125,6 +125,17 @@ def checked_state(state: Any, wanted: Any, what: str, like: Node) -> Any:
                 f"{describe(node)} came"
             )
     return unflatten(structure, nodes)
+
+
+def _hint(leaves: list[Any], structure: Any, expected: Any) -> str:
+    """Return what is likely to be wrong with a state of this structure."""
+    if leaves and all(isinstance(x, (int, np.integer)) for x in leaves):
+        return "; lengths are given by name: lengths=..."
+    if structure is None:
+        return ": one array, where a tree of them is wanted"
+    if expected is None:
+        return ", where one array is wanted"
+    return ""
 
 
 def _tree_text(tree: Any) -> str:

@@ -144,6 +144,8 @@ def _by_class(user: str, scores: Node, target: Node) -> bool:
     )
     if target.shape in (scores.shape, scores.shape[:-1]):
         raise DTypeError(what + "convert it with .astype('int64') or .astype('float64')")
+    if target.shape == (*scores.shape[:-1], 1):
+        raise ShapeError(what + "take its last axis away: target[..., 0]")
     raise ShapeError(
         what + "classes are the last axis of the scores; if they are axis 1, as in PyTorch, move "
         "it by autograd.moveaxis(scores, 1, -1)"

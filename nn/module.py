@@ -6,14 +6,16 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from autograd import Parameter
+from autograd.elsewhere import no_attribute
 from autograd.errors import LoopGradError, ShapeError
 from autograd.node import Node, _next_serial
 from autograd.spec import Array, spec_of
+from nn.elsewhere import METHODS
 
 
 class Module:
@@ -39,6 +41,12 @@ class Module:
     """Whether dropout drops: `train()` and `eval()` set it for a module and all in it."""
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, np.ndarray) and isinstance(vars(self).get(name), Parameter):
+            raise LoopGradError(
+                f"'{name}' of {type(self).__name__} is a parameter, but is assigned an array, with "
+                f"which it would be none: give it a value by .{name}.value = array, or assign "
+                "autograd.parameter(name, array)"
+            )
         object.__setattr__(self, name, value)
         members = list(_members(name, value))
         self._adopt(members)
@@ -100,6 +108,11 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
+
+    if not TYPE_CHECKING:  # which would take every name to be known
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, f"'{type(self).__name__}' object", name, METHODS)
 
     # What is in it.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 import autograd as ag
 from autograd import Parameter
-from autograd.describe import describe, listed_names
+from autograd.describe import brief, describe, listed_names
 from autograd.errors import GraphError, LoopGradError, ShapeError
 from autograd.execute.reference import mark_often
 from autograd.graph import ancestors, unique_name
@@ -357,7 +357,7 @@ class _TorchLayer(Recurrent):
         for own, member in self.members():
             if own == name:
                 return member
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return super().__getattr__(name)  # type: ignore[misc]
 
     def __setattr__(self, name: str, value: Any) -> None:
         for k, cells in enumerate(vars(self).get("cells", ())):
@@ -558,10 +558,10 @@ def _checked_cells(cell: Any, bidirectional: bool) -> list[list[Cell]]:
     found = [list(each) if isinstance(each, (list, tuple)) else [each] for each in layers]
     good = [len(each) == ways and all(isinstance(c, Cell) for c in each) for each in found]
     if not found or not all(good):
-        wanted = "a pair of cells, or a list of pairs" if bidirectional else "a cell, or a list"
+        wanted = "a pair of cells, or a list of pairs," if bidirectional else "a cell, or a list,"
         raise GraphError(
-            f"Recurrent takes {wanted} (nn.Cell), for each layer {ways}, but got {cell!r:.80}; a "
-            "cell is a class made from nn.Cell, whose forward(x, state) returns the next state"
+            f"Recurrent takes {wanted} of layers (nn.Cell), but got {brief(cell)}; a cell is an "
+            "object of a class made from nn.Cell, whose forward(x, state) returns the next state"
         )
     return found
 

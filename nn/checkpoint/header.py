@@ -55,6 +55,12 @@ def header_length(start: bytes, size: int) -> int:
     if len(start) < LENGTH_BYTES:
         raise FormatError(f"it has {size} bytes: it is cut off, or no safetensors file")
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    if start.startswith(b"PK\x03\x04"):
+        raise FormatError(
+            "it is a zip archive, as torch.save, numpy.savez and Keras write, and no safetensors "
+            "file; write the weights by safetensors.torch.save_file(model.state_dict(), path), or "
+            "give load_state_dict what numpy.load returns"
+        )
     if length > MOST_HEADER_BYTES:
         raise FormatError(
             f"its header would have {length} bytes, more than {MOST_HEADER_BYTES}; it is damaged, "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograd import Parameter
+from autograd.describe import brief
 from autograd.errors import DTypeError, LoopGradError
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ def grouped(optimizer: Optimizer, given: Any) -> tuple[list[Parameter], list[int
     owner = type(optimizer).__name__
     if not isinstance(given, Iterable) or isinstance(given, (Parameter, Mapping, str)):
         raise DTypeError(
-            f"{owner} takes a list of parameters, but got {type(given).__name__} "
-            f"{given!r:.60}; pass module.parameters(), [parameter], or a list of groups "
+            f"{owner} takes a list of parameters, but got {brief(given)}; pass "
+            "module.parameters(), [parameter], or a list of groups "
             '{"parameters": [...], "lr": 0.01}'
         )
     items = list(given)
@@ -130,7 +131,7 @@ def _read(optimizer: Optimizer, i: int, group: Any) -> tuple[list[Any], Own]:
     if not isinstance(group, Mapping):
         raise DTypeError(
             f"{owner} takes either parameters or groups, but got both: item {i} is "
-            f'{type(group).__name__} {group!r:.60}; write {{"parameters": [...]}}'
+            f'{brief(group)}; write {{"parameters": [...]}}'
         )
     if "parameters" not in group:
         raise LoopGradError(
@@ -141,7 +142,7 @@ def _read(optimizer: Optimizer, i: int, group: Any) -> tuple[list[Any], Own]:
     if not isinstance(members, Iterable) or isinstance(members, (Parameter, str)):
         raise DTypeError(
             f"the parameters of group {i} of {owner} must be a list, but are "
-            f"{type(members).__name__} {members!r:.60}"
+            f"{brief(members)}; pass module.parameters()"
         )
     members = list(members)
     if not members:
@@ -158,8 +159,8 @@ def _check_parameters(owner: str, parameters: list[Any]) -> None:
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise DTypeError(
-                f"{owner} trains parameters, but got {type(parameter).__name__} {parameter!r}; "
-                "make it with autograd.parameter(name, value)"
+                f"{owner} trains parameters, but got {brief(parameter)}; make them with "
+                "autograd.parameter(name, value), or pass module.parameters()"
             )
     if not parameters or len(set(parameters)) < len(parameters):
         raise LoopGradError(

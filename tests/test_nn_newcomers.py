@@ -1,0 +1,166 @@
+"""What those meet who come from PyTorch and Keras: their names, and their usual mistakes."""
+
+import re
+import zipfile
+
+import numpy as np
+import pytest
+
+import autograd as ag
+import autograd.elsewhere
+import nn
+import nn.elsewhere
+
+PACKAGES = {"autograd": ag, "nn": nn}
+TABLES = (
+    autograd.elsewhere.FUNCTIONS,
+    autograd.elsewhere.METHODS,
+    nn.elsewhere.NAMES,
+    nn.elsewhere.METHODS,
+)
+
+
+@pytest.fixture
+def xs():
+    return np.random.default_rng(0).normal(size=(5, 4, 3))
+
+
+# Names.
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_names_that_hints_give_exist(table):
+    for name, hint in table.items():
+        for package, path in re.findall(r"\b(autograd|nn)\.([\w.]*\w)", hint):
+            found = PACKAGES[package]
+            for part in path.split("."):
+                assert hasattr(found, part), (name, hint)
+                found = getattr(found, part)
+
+
+@pytest.mark.parametrize("name", autograd.elsewhere.FUNCTIONS)
+def test_functions_of_others_are_not_ours(name):
+    with pytest.raises(AttributeError, match=f"module 'autograd' has no attribute '{name}'; use"):
+        getattr(ag, name)
+
+
+@pytest.mark.parametrize("name", nn.elsewhere.NAMES)
+def test_layers_of_others_are_not_ours(name):
+    with pytest.raises(AttributeError, match=f"module 'nn' has no attribute '{name}'; use"):
+        getattr(nn, name)
+
+
+@pytest.mark.parametrize("name", autograd.elsewhere.METHODS)
+def test_methods_of_other_tensors_are_not_ours(name):
+    with pytest.raises(AttributeError, match=f"'Node' object has no attribute '{name}'; use|;"):
+        getattr(ag.tensor(1.0), name)
+
+
+@pytest.mark.parametrize("name", nn.elsewhere.METHODS)
+@pytest.mark.parametrize("layer", [nn.Linear(2, 3), nn.LSTM(2, 3)], ids=lambda x: type(x).__name__)
+def test_methods_of_other_models_are_not_ours(layer, name):
+    said = f"'{type(layer).__name__}' object has no attribute '{name}'; use"
+    with pytest.raises(AttributeError, match=said):
+        getattr(layer, name)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(ag, "tensr"), (nn, "LTSM"), (ag.tensor(1.0), "vale"), (nn.RNN(1, 1), "evl")],
+)
+def test_other_names_leave_the_guess_to_python(owner, name):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'$") as caught:
+        getattr(owner, name)
+    assert caught.value.obj is owner
+    assert caught.value.name == name
+
+
+# Mistakes.
+
+
+def test_a_layer_given_a_pair_says_to_take_it_apart(xs):
+    rnn, out = nn.LSTM(3, 8), nn.Linear(8, 2)
+    said = r"a tuple of 2 with \w+ float64\[5, 4, 8\].* came where one .*hs, state = rnn\(xs\)"
+    for layer in (out, nn.LayerNorm(8), nn.Dropout(0.1), nn.GRU(8, 2)):
+        with pytest.raises(ag.GraphError, match=said):
+            layer(rnn(xs))
+    with ag.no_grad(), pytest.raises(ag.GraphError, match=said):
+        out(rnn(xs))
+    with pytest.raises(ag.GraphError, match=said):
+        ag.trace(lambda xs: out(rnn(xs)), xs)
+
+
+def test_a_list_of_tensors_is_stacked_only_where_no_gradient_is_lost():
+    x = ag.tensor(1.0)
+    assert ag.tensor([x, x]).shape == (2,)
+    with pytest.raises(ag.GraphError, match=r"a list of 2 .* join nodes .* autograd\.stack"):
+        ag.tensor([x, ag.tensor(1.0, requires_grad=True)])
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (np.zeros((1, 4, 8)), "came as value: one array, where a tree of them is wanted"),
+        ([5, 3, 2, 1], "; lengths are given by name: lengths="),
+    ],
+)
+def test_states_of_another_structure(xs, state, said):
+    with pytest.raises(ag.ShapeError, match=said):
+        nn.LSTM(3, 8)(xs, state)
+
+
+def test_a_pair_is_no_state_of_a_gru(xs):
+    state = (np.zeros((1, 4, 8)), np.zeros((1, 4, 8)))
+    with pytest.raises(ag.ShapeError, match=r"came as \(value, value\), where one array is wanted"):
+        nn.GRU(3, 8)(xs, state)
+
+
+@pytest.mark.parametrize("lengths", [np.array([5.0, 3, 2, 1]), np.ones((5, 4), bool)])
+def test_lengths_that_are_floats_or_a_mask(xs, lengths):
+    with pytest.raises(ag.ShapeError, match=r"\.astype\('int64'\).* mask\.sum\(axis=0\)"):
+        nn.RNN(3, 8)(xs, lengths=lengths)
+
+
+def test_a_column_of_classes():
+    with pytest.raises(ag.ShapeError, match=r"take its last axis away: target\[\.\.\., 0\]"):
+        nn.cross_entropy(np.zeros((4, 5)), np.zeros((4, 1), int))
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell, nn.LSTM(3, 8), "lstm"])
+def test_what_is_no_cell(cell):
+    with pytest.raises(ag.GraphError, match=r"but got [^\n]*; a cell is an object of a class"):
+        nn.Recurrent(cell)
+
+
+@pytest.mark.parametrize("what", ["module", "named", "state"])
+def test_what_is_no_list_of_parameters(what):
+    layer = nn.Linear(3, 4)
+    given = {"module": layer, "named": layer.named_parameters(), "state": layer.state_dict()}
+    with pytest.raises(ag.DTypeError, match=r"^[^\n]*pass module\.parameters\(\)[^\n]*$"):
+        nn.Adam(given[what])
+
+
+def test_an_array_does_not_take_the_place_of_a_parameter():
+    layer, lstm = nn.Linear(3, 4), nn.LSTM(3, 4)
+    for module, name in ((layer, "weight"), (lstm, "weight_hh_l0"), (lstm.cells[0][0], "bias_ih")):
+        before = getattr(module, name)
+        with pytest.raises(ag.LoopGradError, match=r"is a parameter, .*\.value = array"):
+            setattr(module, name, np.zeros(before.shape))
+        assert getattr(module, name) is before
+    layer.weight.value = np.ones((4, 3))
+    layer.bias = None  # no bias any more
+    layer.weight = ag.parameter("weight", np.ones((4, 3)))  # tied, or new
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+
+
+def test_archives_of_torch_and_numpy_are_told_from_damage(tmp_path):
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"x" * 100)
+    with pytest.raises(ag.FormatError, match=r"zip archive.*torch\.save.*save_file"):
+        nn.load(path)
+
+
+def test_errors_of_dataclasses_name_the_users_line():
+    with pytest.raises(ag.LoopGradError, match=r"test_nn_newcomers\.py:\d+: initial of cosine"):
+        nn.schedules.cosine(nn.Adam(nn.Linear(2, 2).parameters()), 100)
