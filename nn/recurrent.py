@@ -558,10 +558,11 @@ def _checked_cells(cell: Any, bidirectional: bool) -> list[list[Cell]]:
     found = [list(each) if isinstance(each, (list, tuple)) else [each] for each in layers]
     good = [len(each) == ways and all(isinstance(c, Cell) for c in each) for each in found]
     if not found or not all(good):
-        wanted = "a pair of cells, or a list of pairs," if bidirectional else "a cell, or a list,"
+        wanted = "a pair of cells" if bidirectional else "a cell"
         raise GraphError(
-            f"Recurrent takes {wanted} of layers (nn.Cell), but got {brief(cell)}; a cell is an "
-            "object of a class made from nn.Cell, whose forward(x, state) returns the next state"
+            f"Recurrent takes {wanted}, or a list with one for each layer, but got "
+            f"{brief(cell)}; a cell is an object of a class made from nn.Cell, whose "
+            "forward(x, state) returns the next state"
         )
     return found
 

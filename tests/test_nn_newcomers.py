@@ -128,7 +128,10 @@ def test_a_column_of_classes():
 
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.LSTM(3, 8), "lstm"])
 def test_what_is_no_cell(cell):
-    with pytest.raises(ag.GraphError, match=r"but got [^\n]*; a cell is an object of a class"):
+    with pytest.raises(
+        ag.GraphError,
+        match=r"a cell, or a list with one .* but got [^\n]*; a cell is an object of a class",
+    ):
         nn.Recurrent(cell)
 
 
