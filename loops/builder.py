@@ -435,8 +435,7 @@ class Builder:
         ports = [*captured.values(), *self.states, *self.sequences]
         body = Graph.of(_unique_names(ports), outputs, self.name)
         outside = (*captured, *self.states.values(), *self.sequences.values())
-        if self.scope.parent is None and not any([x.virtual for x in outside]):
-            body = interned(body, keep=True)  # the same body is drawn at every call
+        body = self._known(body, outside)
         counts = Ports(len(captured), len(self.states), len(self.sequences))
         self.flipped = self.options.reverse and self.going is not None  # such a loop runs forward
         lags = [self.lags.get(port, 1) for port in self.states]
@@ -454,7 +453,16 @@ class Builder:
         if self.lengths is None:
             return inputs, attrs
         attrs["rows"] = trampoline(find_rows(body, counts, self.lengths.shape[0], self.name))
-        return masked_loop(inputs, attrs) if self.options.ragged == "mask" else (inputs, attrs)
+        if self.options.ragged == "mask":
+            inputs, attrs = masked_loop(inputs, attrs)
+            attrs["body"] = self._known(attrs["body"], inputs)
+        return inputs, attrs
+
+    def _known(self, body: Graph, inputs: Iterable[Node]) -> Graph:
+        """Return the body that was drawn before, if this is drawn at every call: on tensors."""
+        if self.scope.parent is None and not any([x.virtual for x in inputs]):
+            return interned(body, keep=True)
+        return body
 
     def _starts(self, lags: Sequence[int]) -> list[Node]:
         """Return the initial values of the states."""

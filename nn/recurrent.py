@@ -16,7 +16,7 @@ import autograd as ag
 from autograd import Parameter
 from autograd.describe import brief, describe, listed_names
 from autograd.errors import GraphError, LoopGradError, ShapeError
-from autograd.execute.reference import mark_often
+from autograd.execute.reference import mark_often, mark_repeated
 from autograd.graph import ancestors, unique_name
 from autograd.node import Node, draw_input
 from autograd.scope import Scope, current_state, drawing
@@ -205,6 +205,7 @@ class Recurrent(Module):
                 self._watched_name(part, k, way): loop.collect(node, part)
                 for part, node in _found(watch, [y, *flatten(after)[0]], cell, loop).items()
             }
+        mark_repeated(loop)
         return ys, unflatten(structure, [loop.final(port) for port in ports]), seen
 
     def _repeated(

@@ -185,6 +185,17 @@ def mark_often(graph: Graph) -> Graph:
     return graph
 
 
+def mark_repeated(node: Node) -> None:
+    """Say the same of a body that was drawn anew at each call, from the second one like it on.
+
+    `node` ran it just now. One that is always another is not worth a plan.
+    """
+    for body in node.op.bodies(node.attrs):
+        if "ran" in body._cache:
+            mark_often(body)
+        body._cache["ran"] = True
+
+
 def runs_often(graph: Graph) -> bool:
     """Return whether `mark_often` was said of a body, or of one that it is the gradient of."""
     return "often" in graph._cache
