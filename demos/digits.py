@@ -107,7 +107,9 @@ def show(path: Path, curves: Array, counts: Array) -> None:
         wrong = counts * (1 - np.eye(10, dtype=int))
         right.imshow(wrong, cmap="Reds")
         for true, read in np.argwhere(counts):
-            right.text(read, true, counts[true, read], ha="center", va="center", fontsize=7)
+            ink = "white" if 2 * wrong[true, read] > wrong.max() else "black"
+            said = counts[true, read]
+            right.text(read, true, said, color=ink, ha="center", va="center", fontsize=7)
         right.set(xlabel="read as", ylabel="is", xticks=range(10), yticks=range(10))
 
     chart(path, "accuracy and confusion", paint, (9, 4))

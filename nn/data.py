@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from autograd.describe import brief
 from autograd.errors import DTypeError, LoopGradError, ShapeError
 from autograd.node import Node
 from autograd.spec import Array, spec_of
@@ -323,14 +324,29 @@ def as_array(name: str, value: Any, dtype: Any, always: bool = False) -> Array:
             f"{called} cannot be made an array: {error}; sequences of different lengths go into "
             "nn.RaggedBatches"
         ) from None
+    if array.dtype.kind == "O" and _columns(value) and not _odd_columns(value):
+        array = value.to_numpy(np.float64, na_value=np.nan)  # bools or missing ones beside floats
     if array.dtype.kind not in "fiub":
         raise DTypeError(
-            f"{called} must be numbers, but NumPy makes {array.dtype} of {type(value).__name__}; "
-            "convert or encode it first, columns of a table one by one if they differ in kind"
+            f"{called} must be numbers, but NumPy makes {array.dtype} of {type(value).__name__}"
+            f"{_odd_columns(value)}; convert or encode it first, columns of a table one by one if "
+            "they differ in kind"
         )
     if dtype is not None and (always or array.dtype.kind == "f"):
         array = array.astype(dtype, copy=False)
     return array
+
+
+def _odd_columns(value: Any) -> str:
+    """Return which columns of a table of pandas' are no numbers, for an error."""
+    odd = [f"{name!r} ({kind})" for name, kind in _columns(value) if kind.kind not in "fiub"]
+    return f", whose columns {', '.join(odd)} are none" if odd else ""
+
+
+def _columns(value: Any) -> list[tuple[Any, Any]]:
+    """Return name and dtype of each column, if this is a table of pandas'."""
+    items = getattr(getattr(value, "dtypes", None), "items", None)
+    return [] if items is None else list(items())
 
 
 def _count_examples(arrays: Mapping[str, Array], axes: Mapping[str, int]) -> int:
@@ -381,10 +397,8 @@ def check_some_batch(examples: int, batch_size: int, drop_last: bool) -> None:
 def checked_size(name: str, value: Any) -> int:
     """Return a whole number >= 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        said = f"{type(value).__name__} {value!r:.60}"
-        raise LoopGradError(
-            f"{name} must be a whole number >= 1, but is {said}; data are given by name: xs=..."
-        )
+        hint = "; data are given by name: xs=..." if name == "batch_size" else ""
+        raise LoopGradError(f"{name} must be a whole number >= 1, but is {brief(value)}{hint}")
     return int(value)
 
 

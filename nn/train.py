@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
+from inspect import Signature, signature
 from threading import RLock
 from typing import Any
 
@@ -112,10 +112,12 @@ class TrainingStep:
 
     def __call__(self, *args: Any, **batch: Any) -> dict[str, Array]:
         """Do one step; arguments without a name are taken in the order of the loss function's."""
-        return self.run(**self._by_name(args), **batch) if args else self.run(**batch)
+        return self.run(*args, **batch)
 
-    def run(self, **batch: Any) -> dict[str, Array]:
+    def run(self, *args: Any, **batch: Any) -> dict[str, Array]:
         """Do one step on a batch; return the outputs, as they were before the update, by name."""
+        if args:
+            batch = {**self._by_name(args, batch), **batch}
         with self._lock:
             if self.carry:
                 batch = {**self._begun(), **batch}
@@ -286,13 +288,19 @@ class TrainingStep:
             graph: Graph = self._drawn_for(specs).graph
         return graph
 
-    def _by_name(self, args: Sequence[Any]) -> dict[str, Any]:
-        known = (
-            self.loss.inputs if isinstance(self.loss, Graph) else signature(self.loss).parameters
-        )
+    def _by_name(self, args: Sequence[Any], batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments without a name by those that the loss has for them."""
+        loss = self.loss
+        known = list(loss.inputs if isinstance(loss, Graph) else _signature(loss).parameters)
         if len(args) > len(known):
             raise GraphError(
                 f"the loss takes {len(known)} inputs ({', '.join(known)}), but {len(args)} came"
+            )
+        twice = [name for name in known[: len(args)] if name in batch]
+        if twice:
+            raise GraphError(
+                f"the loss takes ({', '.join(known)}), and {', '.join(twice)} came twice, by place "
+                "and by name; give each input once"
             )
         return dict(zip(known, args, strict=False))
 
@@ -366,14 +374,30 @@ class TrainingStep:
 
 
 def _called(loss: Callable[..., Any], inputs: dict[str, Node]) -> Any:
+    takes = _signature(loss)
     try:
-        signature(loss).bind(**inputs)
+        takes.bind(**inputs)
     except TypeError as error:
         raise GraphError(
-            f"the loss function takes {signature(loss)}, but the batch has "
+            f"{_loss_name(loss)} takes {takes}, but the batch has "
             f"({', '.join(inputs) or 'nothing'}): {error}; give each input by the name it has there"
         ) from None
     return loss(**inputs)
+
+
+def _signature(loss: Callable[..., Any]) -> Signature:
+    """Return what a loss takes; a module takes what its `forward` does."""
+    return signature(loss.forward if isinstance(loss, Module) else loss)
+
+
+def _loss_name(loss: Callable[..., Any]) -> str:
+    """Return how errors call a loss; a module is likely to be the model, given by mistake."""
+    if not isinstance(loss, Module):
+        return "the loss function"
+    return (
+        f"the {type(loss).__name__} that is given as the loss (which is a function of the batch, "
+        "such as lambda xs, ys: nn.squared_error(model(xs), ys))"
+    )
 
 
 def _check_specs(graph: Graph, specs: dict[str, Spec]) -> None:

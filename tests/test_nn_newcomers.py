@@ -167,3 +167,73 @@ def test_archives_of_torch_and_numpy_are_told_from_damage(tmp_path):
 def test_errors_of_dataclasses_name_the_users_line():
     with pytest.raises(ag.LoopGradError, match=r"test_nn_newcomers\.py:\d+: initial of cosine"):
         nn.schedules.cosine(nn.Adam(nn.Linear(2, 2).parameters()), 100)
+
+
+# Training.
+
+
+@pytest.fixture
+def step():
+    out = nn.Linear(3, 2, rng=0)
+    return nn.TrainingStep(
+        lambda xs, ys: nn.squared_error(out(xs), ys), nn.SGD(out.parameters(), lr=0.1)
+    )
+
+
+def test_a_step_takes_its_batch_by_name_or_by_place(step, xs):
+    ys = np.zeros((5, 4, 2))
+    losses = [step.run(xs=xs, ys=ys)["loss"], step.run(xs, ys)["loss"], step.run(xs, ys=ys)["loss"]]
+    assert losses[0] > losses[1] > losses[2]
+    with pytest.raises(ag.GraphError, match=r"takes 2 inputs \(xs, ys\), but 3 came"):
+        step.run(xs, ys, ys)
+    with pytest.raises(ag.GraphError, match=r"\(xs, ys\), and xs came twice, by place and by name"):
+        step.run(xs, xs=xs, ys=ys)
+
+
+def test_a_model_is_no_loss_of_a_batch_of_other_names(xs):
+    model = nn.Linear(3, 2)
+    step = nn.TrainingStep(model, nn.SGD(model.parameters(), lr=0.1))
+    said = r"the Linear that is given as the loss .*lambda xs, ys.* takes \(x: .* batch has \(xs\)"
+    with pytest.raises(ag.GraphError, match=said):
+        step.run(xs=xs)
+    with pytest.raises(ag.GraphError, match=said):
+        nn.evaluate(model, {"xs": xs})
+
+
+def test_a_module_that_returns_its_loss_may_be_the_loss(xs):
+    class Error(nn.Module):
+        def __init__(self):
+            self.out = nn.Linear(3, 2, rng=0)
+
+        def forward(self, xs, ys):
+            return nn.squared_error(self.out(xs), ys)
+
+    model = Error()
+    step = nn.TrainingStep(model, nn.SGD(model.parameters(), lr=0.1))
+    ys = np.zeros((5, 4, 2))
+    assert step.run(xs=xs, ys=ys)["loss"] > step.run(xs, ys)["loss"]
+
+
+def test_numbers_of_epochs_and_batches(step, xs):
+    with pytest.raises(ag.LoopGradError, match=r"batch_size must be .*, but is ndarray .*by name"):
+        nn.Batches(xs)
+    with pytest.raises(ag.LoopGradError, match=r"epochs must be .* >= 1, but is int 0$"):
+        nn.fit(step, nn.Batches(2, xs=xs, ys=xs[..., :2]), epochs=0)
+
+
+def test_columns_of_a_table_that_are_no_numbers_are_named():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"size": [1.0, 2.0], "town": ["x", "y"], "big": [True, False]})
+    table["kind"] = table["town"].astype("category")
+    with pytest.raises(ag.DTypeError, match=r"DataFrame, whose columns 'town' \(.*, 'kind' \(cat"):
+        nn.Batches(2, xs=table)
+
+
+def test_tables_of_numbers_of_different_kinds_are_floats():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"size": [1.5, 2.5], "big": [True, False]})
+    table["count"] = pandas.array([3, None], dtype="Int64")
+    batches = nn.Batches(2, xs=table, shuffle=False)
+    (batch,) = batches.of_epoch(0)
+    assert batch["xs"].dtype == np.float64
+    np.testing.assert_array_equal(batch["xs"], [[1.5, 1, 3], [2.5, 0, np.nan]])
