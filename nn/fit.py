@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from autograd.describe import brief
 from autograd.errors import GraphError, LoopGradError
 from autograd.spec import make_spec
 from nn.callbacks import Callbacks
@@ -88,7 +89,7 @@ def fit(
     if not isinstance(step, TrainingStep):
         raise LoopGradError(
             "fit takes a training step first: nn.fit(nn.TrainingStep(loss, optimizer), batches, "
-            f"epochs=10), but got {type(step).__name__} {step!r:.60}"
+            f"epochs=10), but got {brief(step)}"
         )
     if history is None:
         history = History()

@@ -386,8 +386,10 @@ def _called(loss: Callable[..., Any], inputs: dict[str, Node]) -> Any:
 
 
 def _signature(loss: Callable[..., Any]) -> Signature:
-    """Return what a loss takes; a module takes what its `forward` does."""
-    return signature(loss.forward if isinstance(loss, Module) else loss)
+    """Return what a loss takes, without annotations; a module takes what its `forward` does."""
+    takes = signature(loss.forward if isinstance(loss, Module) else loss)
+    plain = [x.replace(annotation=x.empty) for x in takes.parameters.values()]
+    return takes.replace(parameters=plain, return_annotation=takes.empty)
 
 
 def _loss_name(loss: Callable[..., Any]) -> str:

@@ -136,7 +136,8 @@ def _read(optimizer: Optimizer, i: int, group: Any) -> tuple[list[Any], Own]:
     if "parameters" not in group:
         raise LoopGradError(
             f'group {i} of {owner} needs its list of parameters under "parameters", but has '
-            f"{', '.join(map(str, group)) or 'nothing'}"
+            f"{', '.join(map(str, group)) or 'nothing'}; write "
+            '{"parameters": [...], "lr": 0.01}'
         )
     members = group["parameters"]
     if not isinstance(members, Iterable) or isinstance(members, (Parameter, str)):
