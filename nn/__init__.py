@@ -52,7 +52,8 @@ from nn.optim import (
 )
 from nn.optim import schedules as schedules
 from nn.randomness import randomness
-from nn.recurrent import GRU, LSTM, RNN, Recurrent
+from nn.recurrent import Recurrent
+from nn.rnn import GRU, LSTM, RNN
 from nn.sequences import RaggedBatches, TokenBlocks, windows
 from nn.sequential import Sequential
 from nn.train import TrainingStep

@@ -1,21 +1,18 @@
 """Recurrent layers: a cell, and the cell as the body of a loop. Nobody differentiates them here.
 
 `Recurrent` runs any cell: layer on layer, in both directions, over ragged batches, block by block.
-`RNN`, `LSTM` and `GRU` are that with torch's cells, names of parameters and form of states.
+`RNN`, `LSTM` and `GRU` in `nn/rnn.py` are that with torch's cells and names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 import autograd as ag
 from autograd import Parameter
 from autograd.describe import brief, describe, listed_names
-from autograd.errors import GraphError, LoopGradError, ShapeError
+from autograd.errors import GraphError, ShapeError
 from autograd.execute.reference import mark_often, mark_repeated
 from autograd.graph import ancestors, unique_name
 from autograd.node import Node, draw_input
@@ -23,17 +20,9 @@ from autograd.scope import Scope, current_state, drawing
 from autograd.spec import Spec
 from autograd.tree import flatten, shown, unflatten
 from loops import CarriedState, LoopNode, repeat
-from nn.cells import (
-    Cell,
-    GRUCell,
-    LSTMCell,
-    RNNCell,
-    checked_state,
-    spread_over_batch,
-)
+from nn.cells import Cell, spread_over_batch
 from nn.dropout import Dropout
 from nn.init import Rng, generator
-from nn.linear import checked_features, checked_size
 from nn.module import Module
 from nn.randomness import StepKeys
 
@@ -256,7 +245,7 @@ class Recurrent(Module):
             learned = any([x.tracked for x in flatten(states)[0]])
             if learned and self._carried.value is None:
                 return states  # gradients go into what they were learned from
-            state = self._carried.start(_mapped(ag.stop_gradient, self._packed(states)))
+            state = self._carried.start(mapped(ag.stop_gradient, self._packed(states)))
         return self._unpacked(state, outside)
 
     def _check_not_drawn(self, xs: Node) -> None:
@@ -303,253 +292,6 @@ class Recurrent(Module):
         self._carried.reset()
 
 
-class _TorchLayer(Recurrent):
-    """A layer of torch's: `num_layers` times one or two cells, whose parameters it names.
-
-    Of layer k they are weight_ih_lk, weight_hh_lk, bias_ih_lk, bias_hh_lk and what else the cell
-    has, with `_reverse` added for the second direction. States are (num_layers * directions, B, H).
-    """
-
-    cell_type: ClassVar[type[Cell]]
-    kind: ClassVar[str]
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        options: dict[str, Any],
-        bidirectional: bool,
-        rng: Rng,
-        layer_options: dict[str, Any],
-    ) -> None:
-        if checked_size("num_layers", num_layers) < 1:
-            raise LoopGradError(
-                f"{type(self).__name__} needs at least one layer, but num_layers is "
-                f"{num_layers!r:.60}"
-            )
-        rng = generator(rng)
-        self.input_size = checked_size("input_size", input_size)
-        self.hidden_size = checked_size("hidden_size", hidden_size)
-        output_size = options.get("proj_size", 0) or hidden_size
-        ways = 2 if bidirectional else 1
-        make: Callable[..., Cell] = self.cell_type
-        cells = [
-            [
-                make(output_size * ways if k else input_size, hidden_size, rng=rng, **options)
-                for _ in range(ways)
-            ]
-            for k in range(num_layers)
-        ]
-        for name, option in options.items():
-            setattr(self, name, option)
-        layers: Any = cells if bidirectional else [cell for (cell,) in cells]
-        super().__init__(layers, bidirectional=bidirectional, rng=rng, **layer_options)
-
-    def members(self) -> Iterator[tuple[str, Parameter | Module]]:
-        for k, cells in enumerate(vars(self).get("cells", ())):
-            for suffix, cell in zip((f"_l{k}", f"_l{k}_reverse"), cells, strict=False):
-                for name, parameter in cell.members():
-                    yield name + suffix, parameter
-        yield from ((name, x) for name, x in vars(self).items() if isinstance(x, Dropout))
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a parameter by torch's name."""
-        for own, member in self.members():
-            if own == name:
-                return member
-        return super().__getattr__(name)  # type: ignore[misc]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        for k, cells in enumerate(vars(self).get("cells", ())):
-            for suffix, cell in zip((f"_l{k}", f"_l{k}_reverse"), cells, strict=False):
-                if name.endswith(suffix) and hasattr(cell, name.removesuffix(suffix)):
-                    setattr(cell, name.removesuffix(suffix), value)
-                    return
-        super().__setattr__(name, value)
-
-    def forward(
-        self, xs: Any, state: Any = None, *, lengths: Any = None, watch: Any = ()
-    ) -> tuple[Any, ...]:
-        """Return (ys, last state) for xs (T, B, D), or (T, D) without a batch."""
-        xs = checked_features(xs, vars(self.cells[0][0])["weight_ih"])
-        if xs.ndim != 2:
-            return super().forward(xs, state, lengths=lengths, watch=watch)
-        axis = 0 if self.batch_first else 1
-        only = (slice(None),) * axis + (0,)
-        xs = ag.expand_dims(xs, axis)
-        if state is not None:
-            state = _mapped(lambda x: ag.expand_dims(x, 1), state)
-        ys, last, *rest = super().forward(xs, state, lengths=lengths, watch=watch)
-        seen = [{name: x[only] for name, x in each.items()} for each in rest]
-        return ys[only], _mapped(lambda x: x[:, 0], last), *seen
-
-    def _checked_input(self, xs: Node) -> Node:
-        if xs.ndim != 3:
-            axes = "(batch, steps, features)" if self.batch_first else "(steps, batch, features)"
-            raise ShapeError(
-                f"{type(self).__name__} takes {axes}, or (steps, features), but got {describe(xs)}"
-            )
-        return xs
-
-    def _loop_name(self, k: int, way: str) -> str:
-        return f"{self.kind}_l{k}" + ("_reverse" if way == "backward" else "")
-
-    def _packed(self, states: list[list[Any]]) -> Any:
-        found = [state for each in states for state in each]
-        leaves = [flatten(state)[0] for state in found]
-        structure = flatten(found[0])[1]
-        return unflatten(structure, [ag.stack(part) for part in zip(*leaves, strict=True)])
-
-    def _unpacked(self, state: Any, xs: Node) -> list[list[Any]]:
-        sizes, structure = flatten(self.cells[0][0].state_size)
-        ways = len(self.cells[0])
-        count = self.num_layers * ways
-        batch = xs.shape[0 if self.batch_first else 1]
-        wanted = unflatten(structure, [Spec((count, batch, n), xs.dtype) for n in sizes])
-        what = f"the initial state of {type(self).__name__}"
-        leaves, _ = flatten(checked_state(state, wanted, what, xs))
-        each = [unflatten(structure, [leaf[i] for leaf in leaves]) for i in range(count)]
-        return [each[k * ways : (k + 1) * ways] for k in range(self.num_layers)]
-
-
-class RNN(_TorchLayer):
-    """`h_t = f(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)`; torch's `nn.RNN`, sequence first.
-
-    Takes xs (T, B, D) and optionally h0 (num_layers * directions, B, H), zeros by default. Returns
-    `(hs, h_n)`: the states of the last layer at all steps (T, B, H * directions), and the last
-    states of all layers, shaped as h0. Layer k + 1 reads the states of layer k at the same step.
-    `RNNCell` says what a step computes, `Recurrent` what the options do.
-    """
-
-    cell_type = RNNCell
-    kind = "rnn"
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        layer_norm: bool = False,
-        variational: bool = False,
-        stateful: bool = False,
-        truncate: int | None = None,
-        rng: Rng = None,
-        dtype: npt.DTypeLike = np.float64,
-    ) -> None:
-        options = {"bias": bias, "nonlinearity": nonlinearity, "layer_norm": layer_norm}
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            {**options, "dtype": dtype},
-            bidirectional,
-            rng,
-            _layer_options(batch_first, dropout, variational, stateful, truncate),
-        )
-
-
-class LSTM(_TorchLayer):
-    """A long short-term memory; torch's `nn.LSTM`, sequence first.
-
-    Takes xs (T, B, D) and optionally (h0, c0), each (num_layers * directions, B, H), zeros by
-    default. Returns `(hs, (h_n, c_n))`: hs (T, B, H * directions). With `proj_size` P what is
-    called H of h above is P. `LSTMCell` says what a step computes, `Recurrent` what the options do.
-    """
-
-    cell_type = LSTMCell
-    kind = "lstm"
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        *,
-        peepholes: bool = False,
-        layer_norm: bool = False,
-        variational: bool = False,
-        stateful: bool = False,
-        truncate: int | None = None,
-        rng: Rng = None,
-        dtype: npt.DTypeLike = np.float64,
-    ) -> None:
-        options = {"bias": bias, "proj_size": proj_size, "layer_norm": layer_norm}
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            {**options, "peepholes": peepholes, "dtype": dtype},
-            bidirectional,
-            rng,
-            _layer_options(batch_first, dropout, variational, stateful, truncate),
-        )
-
-
-class GRU(_TorchLayer):
-    """A gated recurrent unit; torch's `nn.GRU`, sequence first.
-
-    Takes xs (T, B, D) and optionally h0 (num_layers * directions, B, H), zeros by default. Returns
-    `(hs, h_n)` as `RNN` does. `GRUCell` says what a step computes and what `reset_after` means,
-    `Recurrent` what the other options do.
-    """
-
-    cell_type = GRUCell
-    kind = "gru"
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        reset_after: bool = True,
-        layer_norm: bool = False,
-        variational: bool = False,
-        stateful: bool = False,
-        truncate: int | None = None,
-        rng: Rng = None,
-        dtype: npt.DTypeLike = np.float64,
-    ) -> None:
-        options = {"bias": bias, "reset_after": reset_after, "layer_norm": layer_norm}
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            {**options, "dtype": dtype},
-            bidirectional,
-            rng,
-            _layer_options(batch_first, dropout, variational, stateful, truncate),
-        )
-
-
-def _layer_options(
-    batch_first: bool, dropout: float, variational: bool, stateful: bool, truncate: int | None
-) -> dict[str, Any]:
-    return {
-        "batch_first": batch_first,
-        "dropout": dropout,
-        "variational": variational,
-        "stateful": stateful,
-        "truncate": truncate,
-    }
-
-
 def _checked_cells(cell: Any, bidirectional: bool) -> list[list[Cell]]:
     """Return the cells of each layer, one for each direction."""
     ways = 2 if bidirectional else 1
@@ -578,10 +320,11 @@ def _parts(state: Any, count: int, what: str) -> list[Any]:
 
 
 def _nodes(tree: Any) -> Any:
-    return _mapped(ag.tensor, tree)
+    return mapped(ag.tensor, tree)
 
 
-def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
+def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return a tree with the function applied to each leaf."""
     leaves, structure = flatten(tree)
     return unflatten(structure, [function(leaf) for leaf in leaves])
 
@@ -629,7 +372,7 @@ def _stepped(cell: Cell, x: Node, state: Any) -> tuple[Node, Any]:
             f"the output of {type(cell).__name__} is one array a step, but step(x, state) returned "
             f"{shown(flatten(y)[1])}; join arrays with ag.concat, or hand them out by watch="
         )
-    return ag.tensor(y), _mapped(ag.tensor, after)
+    return ag.tensor(y), mapped(ag.tensor, after)
 
 
 def _checked_after(cell: Cell, after: Any, structure: Any) -> list[Any]:

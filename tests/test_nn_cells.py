@@ -254,3 +254,12 @@ def test_bad_state_sizes_are_refused():
         cell.state_size = size
         with pytest.raises(ag.LoopGradError, match="state_size of Wrong must be"):
             nn.Recurrent(cell)(XS)
+
+
+def test_options_of_torchs_layers_are_said_when_they_are_made():
+    rnn = nn.RNN(3, 4, 2, dropout=0.1)
+    for name, value in (("nonlinearity", "relu"), ("hidden_size", 5), ("dropout", 0.5)):
+        with pytest.raises(ag.LoopGradError, match=f"{name} of RNN is said when it is made"):
+            setattr(rnn, name, value)
+    rnn.dropout = None
+    assert rnn(XS)[0].shape == (5, 2, 4)
