@@ -193,7 +193,9 @@ def test_a_step_takes_its_batch_by_name_or_by_place(step, xs):
 def test_a_model_is_no_loss_of_a_batch_of_other_names(xs):
     model = nn.Linear(3, 2)
     step = nn.TrainingStep(model, nn.SGD(model.parameters(), lr=0.1))
-    said = r"the Linear that is given as the loss .*lambda xs, ys.* takes \(x: .* batch has \(xs\)"
+    said = (
+        r"the Linear that is given as the loss .*lambda xs, ys.* takes \(x\), .* batch has \(xs\)"
+    )
     with pytest.raises(ag.GraphError, match=said):
         step.run(xs=xs)
     with pytest.raises(ag.GraphError, match=said):
@@ -237,3 +239,18 @@ def test_tables_of_numbers_of_different_kinds_are_floats():
     (batch,) = batches.of_epoch(0)
     assert batch["xs"].dtype == np.float64
     np.testing.assert_array_equal(batch["xs"], [[1.5, 1, 3], [2.5, 0, np.nan]])
+
+
+def test_layers_in_no_module_are_told_to_be_held_in_one():
+    first, second = nn.Linear(2, 3), nn.Linear(3, 1)
+
+    def step():
+        parameters = [*first.parameters(), *second.parameters()]
+        return nn.TrainingStep(lambda x: second(first(x)).mean(), nn.SGD(parameters, lr=0.1))
+
+    x = np.ones((4, 2))
+    with pytest.raises(ag.GraphError, match=r"two leaves are called 'weight'.* in one module"):
+        step().run(x)
+    model = nn.Sequential(first, second)
+    assert step().run(x)["loss"].shape == ()
+    assert [p.name for p in model.parameters()] == ["0.weight", "0.bias", "1.weight", "1.bias"]
