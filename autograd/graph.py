@@ -112,8 +112,8 @@ class Graph:
                 if other is not node:
                     raise GraphError(
                         f"two leaves are called '{node.name}': {describe(other)} and "
-                        f"{describe(node)}; give each parameter and input a name of its own, or hold "
-                        "the layers in one module, which names parameters by their paths"
+                        f"{describe(node)}; give each parameter and input a name of its own, or "
+                        "hold the layers in one module, which names parameters by their paths"
                     )
 
     def _check_frozen(self) -> None:

@@ -108,14 +108,14 @@ class CarriedState:
         if structure != self._structure:
             raise GraphError(
                 f"the carried state is {shown(self._structure)}, but {what} {shown(structure)}; "
-                "call reset() before going on with another structure"
+                "call reset() (of a layer reset_state()) before going on with another structure"
             )
         for x, kept in zip(leaves, self._leaves or [], strict=True):
             spec = tensor(x).spec
             if spec != kept.spec:
                 raise ShapeError(
-                    f"the carried state is {kept.spec}, but {what} {spec}; call reset() before "
-                    "going on with another batch size, shape or dtype"
+                    f"the carried state is {kept.spec}, but {what} {spec}; call reset() (of a "
+                    "layer reset_state()) before going on with another batch size, shape or dtype"
                 )
 
 

@@ -117,7 +117,8 @@ def _key(module: Module, drawn: bool, own: Callable[[], Any], keys: Keys | None)
             raise GraphError(
                 f"{name} is drawn into a graph, where a key of its own would be the same at every "
                 "run; open `with nn.randomness(key):` with a key that is an input of the graph, "
-                "train with nn.TrainingStep, which gives keys, or call model.eval() first"
+                "train with nn.TrainingStep, which gives keys, or call model.eval() first "
+                "(nn.fit and nn.evaluate do, given model=)"
             )
         return own()
     if keys.scope is not current_state().scope:

@@ -254,3 +254,21 @@ def test_layers_in_no_module_are_told_to_be_held_in_one():
     model = nn.Sequential(first, second)
     assert step().run(x)["loss"].shape == ()
     assert [p.name for p in model.parameters()] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
+def test_validation_without_a_model_that_drops_says_to_give_it():
+    model = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    step = nn.TrainingStep(lambda x: model(x).mean(), nn.SGD(model.parameters(), lr=0.1))
+    data = {"x": np.ones((4, 3))}
+    with pytest.raises(ag.GraphError, match=r"model\.eval.* given model="):
+        nn.fit(step, [data], validation=data)
+    assert "val_loss" in nn.fit(step, [data], validation=data, model=model)
+
+
+def test_a_stateful_layer_says_how_it_forgets():
+    rnn = nn.RNN(3, 4, stateful=True)
+    rnn(np.ones((2, 5, 3)))
+    with pytest.raises(ag.ShapeError, match=r"of a layer reset_state\(\)"):
+        rnn(np.ones((2, 4, 3)))
+    rnn.reset_state()
+    assert rnn(np.ones((2, 4, 3)))[0].shape == (2, 4, 4)
