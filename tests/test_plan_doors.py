@@ -320,7 +320,10 @@ def test_a_batch_given_for_many_is_told_of_with_what_each_step_gets():
 OPTIMIZER_ERRORS = {
     "a module": (lambda: nn.SGD(nn.RNN(2, 3), 0.1), r"a list of parameters, but got RNN"),
     "a method": (lambda: nn.SGD(nn.RNN(2, 3).parameters, 0.1), r"pass module\.parameters\(\)"),
-    "a parameter": (lambda: nn.SGD(ag.parameter("p", np.ones(2)), 0.1), r"\[parameter\], or a list of groups"),
+    "a parameter": (
+        lambda: nn.SGD(ag.parameter("p", np.ones(2)), 0.1),
+        r"\[parameter\], or a list of groups",
+    ),
     "below 0": (lambda: nn.SGD([ag.parameter("p", 1.0)], -0.1), r"lr must be .* but is -0\.1"),
     "a text": (lambda: nn.SGD([ag.parameter("p", 1.0)], "0.1"), r"lr must be .* but is '0\.1'"),
     "several": (lambda: nn.SGD([ag.parameter("p", 1.0)], [0.1]), r"lr must be .* but is \[0\.1\]"),
