@@ -460,9 +460,11 @@ def _refuse_several(values: Sequence[Any]) -> None:
     known = all(x._value is not None and not x.tracked for x in nodes)
     if not nodes or (known and len(nodes) == len(values)):
         return
+    scope = nodes[0].scope
+    where = "" if scope is None else f" in the body of '{scope.path}'"
     raise GraphError(
-        f"a {type(values).__name__} of {len(values)} with {describe(nodes[0])} came where one "
-        "array or node is wanted; of what a layer returns take a part (hs, state = rnn(xs)), and "
+        f"a {type(values).__name__} of {len(values)} with {describe(nodes[0])}{where} came where "
+        "one array or node is wanted; of what a layer returns take a part (hs, state = rnn(xs)), and "
         "join nodes of one shape by autograd.stack"
     )
 

@@ -32,7 +32,7 @@ def cross_entropy(
     target: Any,
     reduction: str = "mean",
     *,
-    weights: Any = None,
+    weight: Any = None,
     ignore: int | None = None,
     label_smoothing: float = 0.0,
     lengths: Any = None,
@@ -45,7 +45,7 @@ def cross_entropy(
     inf where it is the target, and as if the class were not there elsewhere (with label smoothing
     it is inf). A row that is -inf throughout is NaN.
 
-    `weights` (C,) multiplies the loss of each class. The "mean" of class numbers is then divided
+    `weight` (C,) multiplies the loss of each class. The "mean" of class numbers is then divided
     by the weights of the rows' classes, that of probabilities by the number of rows.
     `ignore` is a class number that marks rows to be left out (PyTorch: -100 unless said; here,
     nothing is left out unless said).
@@ -56,7 +56,7 @@ def cross_entropy(
     scores, target = checked_scores(logits, "logits"), ag.tensor(target)
     by_class = _by_class("cross_entropy", scores, target)
     counted = _counted("cross_entropy", scores, target if by_class else None, ignore, lengths)
-    weights = _class_weights(weights, scores)
+    weights = _class_weights(weight, scores)
     log_p = ag.log_softmax(_filled(scores, counted))
     if by_class:
         classes = class_numbers(target, counted, scores, "cross_entropy")
@@ -77,7 +77,7 @@ def nll(
     classes: Any,
     reduction: str = "mean",
     *,
-    weights: Any = None,
+    weight: Any = None,
     ignore: int | None = None,
     lengths: Any = None,
 ) -> Node:
@@ -93,7 +93,7 @@ def nll(
             "targets that are probabilities"
         )
     counted = _counted("nll", scores, classes, ignore, lengths)
-    weights = _class_weights(weights, scores)
+    weights = _class_weights(weight, scores)
     classes = class_numbers(classes, counted, scores, "nll")
     loss = -_picked(_filled(scores, counted), classes)
     if weights is None:
@@ -160,14 +160,14 @@ def _check_smoothing(amount: Any) -> None:
         )
 
 
-def _class_weights(weights: Any, scores: Node) -> Node | None:
-    """Return `weights` (C,) in the dtype of the scores (..., C)."""
-    if weights is None:
+def _class_weights(weight: Any, scores: Node) -> Node | None:
+    """Return `weight` (C,) in the dtype of the scores (..., C)."""
+    if weight is None:
         return None
-    node = ag.tensor(weights)
+    node = ag.tensor(weight)
     if node.shape != scores.shape[-1:] or node.dtype.kind not in "iuf":
         raise ShapeError(
-            f"weights must be one number for each of the {scores.shape[-1]} classes of "
+            f"weight must be one number for each of the {scores.shape[-1]} classes of "
             f"{describe(scores)}, but are {describe(node)}"
         )
     return _cast(node, scores)

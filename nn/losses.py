@@ -105,9 +105,19 @@ def binary_cross_entropy(
 
     Logarithms stop at that of the smallest normal number, so the loss is finite for p = 0 and
     p = 1, and flat there. Near them p has no digits left: train on
-    `binary_cross_entropy_with_logits`, which also says what `weight` is.
+    `binary_cross_entropy_with_logits`, which also says what `weight` is. Values outside of [0, 1]
+    are an error on tensors; in a graph nobody looks at them.
     """
     probability, target, valid = _checked(probability, target, lengths)
+    outside = not probability.virtual and bool(
+        np.any((probability.value < 0) | (probability.value > 1))
+    )
+    if outside:
+        raise LoopGradError(
+            f"binary_cross_entropy takes probabilities from 0 to 1, but got {describe(probability)}"
+            f" from {probability.value.min():.6g} to {probability.value.max():.6g}; give logits to "
+            "binary_cross_entropy_with_logits"
+        )
     smallest = float(np.finfo(probability.dtype).tiny)
     log_p = ag.log(ag.maximum(probability, smallest))
     log_q = ag.log(ag.maximum(1.0 - probability, smallest))

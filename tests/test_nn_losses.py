@@ -236,7 +236,7 @@ def test_errors_name_what_does_not_fit(drawn: bool):
         ):
             nn.binary_cross_entropy_with_logits(p, X, **{name: np.ones(3)})
     with pytest.raises(ag.ShapeError, match=r"weight of a loss must broadcast"):
-        nn.binary_cross_entropy(p, X, weight=np.ones((2, 3, 4)))
+        nn.binary_cross_entropy(ag.sigmoid(p), X, weight=np.ones((2, 3, 4)))
     for delta in (0, -1.0, np.nan, True, "1"):
         with pytest.raises(ag.LoopGradError, match="huber: delta must be a number > 0, but is"):
             nn.huber(p, X, delta=delta)

@@ -46,17 +46,17 @@ def test_its_gradient_is_softmax_minus_target():
 
 def test_a_weighted_mean_is_divided_by_the_weights_of_the_rows():
     each, w = -LOG_P[np.arange(5), CLASSES], WEIGHTS[CLASSES]
-    found = nn.cross_entropy(Z, CLASSES, weights=WEIGHTS)
+    found = nn.cross_entropy(Z, CLASSES, weight=WEIGHTS)
     assert_same(found, (w * each).sum() / w.sum(), 1e-15)
     by_shares = -(SHARES * WEIGHTS * LOG_P).sum(-1)
-    assert_same(nn.cross_entropy(Z, SHARES, weights=WEIGHTS), by_shares.mean(), 1e-14)
+    assert_same(nn.cross_entropy(Z, SHARES, weight=WEIGHTS), by_shares.mean(), 1e-14)
 
 
 def test_smoothing_is_a_target_with_a_share_for_all():
     target = 0.8 * np.eye(4)[CLASSES] + 0.2 / 4
     for weights in (None, WEIGHTS):
-        smooth = nn.cross_entropy(Z, CLASSES, "none", weights=weights, label_smoothing=0.2)
-        assert_same(smooth, nn.cross_entropy(Z, target, "none", weights=weights).value, 1e-14)
+        smooth = nn.cross_entropy(Z, CLASSES, "none", weight=weights, label_smoothing=0.2)
+        assert_same(smooth, nn.cross_entropy(Z, target, "none", weight=weights).value, 1e-14)
 
 
 def test_divergence_is_cross_entropy_less_entropy():
@@ -69,10 +69,10 @@ def test_divergence_is_cross_entropy_less_entropy():
 
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"weights": WEIGHTS},
+    {"weight": WEIGHTS},
     {"ignore": 1},
     {"label_smoothing": 0.1},
-    {"weights": WEIGHTS, "ignore": 3, "label_smoothing": 0.3},
+    {"weight": WEIGHTS, "ignore": 3, "label_smoothing": 0.3},
 ]
 
 
@@ -89,7 +89,7 @@ def test_gradients_to_second_order(options: dict[str, Any], reduction: str):
 
 def test_gradients_of_the_divergence_and_of_weights():
     ag.check_grad(nn.kl_divergence, (LOG_P, SHARES), order=2)
-    ag.check_grad(lambda w: nn.cross_entropy(Z, CLASSES, weights=w), (WEIGHTS,), order=2)
+    ag.check_grad(lambda w: nn.cross_entropy(Z, CLASSES, weight=w), (WEIGHTS,), order=2)
 
 
 # --- extremes -------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_large_logits_have_finite_values_and_gradients(dtype: Any, size: float):
 @pytest.mark.parametrize("shift", [1e6, -1e6])
 def test_a_common_shift_changes_nothing(shift: float):
     for target in (CLASSES, SHARES):
-        for options in ({}, {"weights": WEIGHTS, "label_smoothing": 0.1}):
+        for options in ({}, {"weight": WEIGHTS, "label_smoothing": 0.1}):
             near, far = (nn.cross_entropy(z, target, "none", **options) for z in (Z, Z + shift))
             assert np.abs(near.value - far.value).max() < 1e-8
 
@@ -169,16 +169,16 @@ def test_classes_with_the_logit_minus_infinity():
 def test_nothing_left_is_no_loss(loss: Any, weights: Any, drawn: bool):
     """The mean is 0 (PyTorch's is NaN), so that such a batch trains nothing."""
     ignored = np.full(5, -100)
-    fn = ag.value_and_grad(lambda z, c: loss(z, c, weights=weights, ignore=-100))
+    fn = ag.value_and_grad(lambda z, c: loss(z, c, weight=weights, ignore=-100))
     y, g = (ag.compile(fn) if drawn else fn)(np.full((5, 4), np.nan), ignored)
     assert y.item() == 0.0
     np.testing.assert_array_equal(g, np.zeros((5, 4)))
-    assert loss(LOG_P, [0] * 5, weights=np.zeros(4)).item() == 0.0
+    assert loss(LOG_P, [0] * 5, weight=np.zeros(4)).item() == 0.0
 
 
 def test_ignored_rows_are_as_if_they_were_not_there():
     z, classes = np.concatenate([Z, np.full((2, 4), np.nan)]), [*CLASSES, 255, 255]
-    for options in ({}, {"weights": WEIGHTS}, {"label_smoothing": 0.2}):
+    for options in ({}, {"weight": WEIGHTS}, {"label_smoothing": 0.2}):
         for reduction in ("mean", "sum"):
             found = nn.cross_entropy(z, classes, reduction, ignore=255, **options)
             assert_same(found, nn.cross_entropy(Z, CLASSES, reduction, **options).value, 1e-15)
@@ -202,7 +202,7 @@ def test_sequences_count_their_valid_steps(kind: str, more: tuple[int, ...]):
     classes, shares = rng.integers(0, C, z.shape[:-1]), rng.dirichlet(np.ones(C), z.shape[:-1])
     target = shares if kind in ("shares", "divergence") else classes
     loss = nn.kl_divergence if kind == "divergence" else nn.cross_entropy
-    options: dict[str, Any] = {"weights": {"weights": rng.uniform(size=C)}, "ignore": {"ignore": 2}}
+    options: dict[str, Any] = {"weights": {"weight": rng.uniform(size=C)}, "ignore": {"ignore": 2}}
     options = options.get(kind, {})
     spoiled, wrong = z.copy(), target.copy()
     spoiled[~MASK] = np.nan
@@ -233,7 +233,7 @@ def test_compiled_gradients_are_those_of_the_reference(backend: str):
         return nn.cross_entropy(
             z,
             classes,
-            weights=np.arange(1.0, C + 1),
+            weight=np.arange(1.0, C + 1),
             ignore=2,
             label_smoothing=0.1,
             lengths=lengths,
@@ -251,7 +251,7 @@ def test_graphs_follow_other_sizes():
     z, classes = ag.input("z", (T, B, C)), ag.input("classes", (T, B), "int64")
     lengths = ag.input("lengths", (B,), "int64")
     loss = nn.cross_entropy(z, classes, label_smoothing=0.1, lengths=lengths)
-    other = nn.cross_entropy(z, ag.softmax(z[::-1]), weights=None, lengths=lengths)
+    other = nn.cross_entropy(z, ag.softmax(z[::-1]), weight=None, lengths=lengths)
     graph = ag.Graph([z, classes, lengths], {"loss": loss, "other": other})
     graph = graph.resize(z=(7, 2, 6), classes=(7, 2), lengths=(2,))
     xs = RNG(6).normal(size=(7, 2, 6))
@@ -356,7 +356,7 @@ def test_shapes_and_dtypes_that_do_not_fit(drawn: bool):
         nn.cross_entropy(np.ones((5, 4), int), CLASSES)
     for weights in (np.ones(5), np.ones((5, 4)), 1.0, np.ones(4) > 0):
         with pytest.raises(ag.ShapeError, match=r"one number for each of the 4 classes.*but are"):
-            nn.cross_entropy(z, CLASSES, weights=weights)
+            nn.cross_entropy(z, CLASSES, weight=weights)
     with pytest.raises(ag.ShapeError, match=r"with lengths, scores are sequences .*\[5, 4\]"):
         nn.cross_entropy(z, CLASSES, lengths=[1])
 

@@ -272,3 +272,10 @@ def test_a_stateful_layer_says_how_it_forgets():
         rnn(np.ones((2, 4, 3)))
     rnn.reset_state()
     assert rnn(np.ones((2, 4, 3)))[0].shape == (2, 4, 4)
+
+
+def test_logits_are_no_probabilities():
+    with pytest.raises(
+        ag.LoopGradError, match=r"from 0 to 1, but got .* from -1 to 3; give logits"
+    ):
+        nn.binary_cross_entropy([-1.0, 3.0], [0.0, 1.0])
