@@ -464,8 +464,8 @@ def _refuse_several(values: Sequence[Any]) -> None:
     where = "" if scope is None else f" in the body of '{scope.path}'"
     raise GraphError(
         f"a {type(values).__name__} of {len(values)} with {describe(nodes[0])}{where} came where "
-        "one array or node is wanted; of what a layer returns take a part (hs, state = rnn(xs)), and "
-        "join nodes of one shape by autograd.stack"
+        "one array or node is wanted; of what a layer returns take a part (hs, state = rnn(xs)), "
+        "and join nodes of one shape by autograd.stack"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from warnings import warn
 
 import autograd as ag
 from autograd import Parameter
@@ -80,6 +81,12 @@ class Recurrent(Module):
         self.stateful = stateful
         self.truncate = truncate
         rng = generator(rng)
+        if dropout and len(self.cells) == 1:
+            warn(
+                f"dropout={dropout} drops between layers, and this {type(self).__name__} has one; "
+                "put nn.Dropout before or after it",
+                stacklevel=2,
+            )
         self.dropout = Dropout(dropout, variational=variational, rng=rng) if dropout else None
         self._seed = int(rng.integers(2**63))
         self._calls = 0
