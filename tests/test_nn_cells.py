@@ -266,7 +266,5 @@ def test_options_of_torchs_layers_are_said_when_they_are_made():
 
 
 def test_dropout_of_one_layer_is_warned_of():
-    with pytest.warns(
-        UserWarning, match=r"between layers, and this GRU has one"
-    ):
+    with pytest.warns(UserWarning, match=r"between layers, and this GRU has one"):
         nn.GRU(3, 4, dropout=0.5)
