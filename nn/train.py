@@ -126,23 +126,25 @@ class TrainingStep:
                 batch = {name: _array(x) for name, x in batch.items()}
                 drawn = self._drawn_for({name: spec_of(x) for name, x in batch.items()})
                 self._latest = drawn
-            results = self._taken(drawn, batch)
-            found = dict(zip(drawn.outputs, results, strict=False))
-            if self.carry:
-                self.carried = {name: found[of] for name, of in self.carry.items()}
-        return found
+            results = self._handing_on(drawn, batch)
+        return dict(zip(drawn.outputs, results, strict=False))
 
     def _begun(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return what is carried into the next step."""
         known = {**self.carried, **(given or {})}
         return {name: known[name] for name in self.carry if name in known}
 
-    def _carrying(self, drawn: Drawn, batch: Mapping[str, Array]) -> Sequence[Array]:
-        """Do one step of many that hand something on."""
-        results = self._taken(drawn, {**batch, **self.carried})
-        found = dict(zip(drawn.outputs, results, strict=False))
-        self.carried = {name: found[of] for name, of in self.carry.items()}
+    def _handing_on(self, drawn: Drawn, batch: Mapping[str, Array]) -> Sequence[Array]:
+        """Do one step; keep what it hands to the next."""
+        results = self._taken(drawn, batch)
+        if self.carry:
+            found = dict(zip(drawn.outputs, results, strict=False))
+            self.carried = {name: found[of] for name, of in self.carry.items()}
         return results
+
+    def _one_of_many(self, drawn: Drawn, batch: Mapping[str, Array]) -> Sequence[Array]:
+        """Do one step on a batch and what the step before handed on."""
+        return self._handing_on(drawn, {**batch, **self.carried})
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of what is carried into the next step, by name: for checkpoints."""
@@ -237,8 +239,7 @@ class TrainingStep:
             names = drawn.outputs if wanted is None else drawn.checked(wanted)
             if self.carry:
                 drawn.singly = True
-            take = self._carrying if self.carry else self._taken
-            loop = Loops(drawn, data, names, self.backend, take)
+            loop = Loops(drawn, data, names, self.backend, self._one_of_many)
             tell, close = told(progress, total)
             parts = []
             try:
