@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -217,3 +218,22 @@ def test_exception_in_one_thread_leaves_the_others_alone():
         return trained(seed - seed % 2)
 
     assert in_threads(work, range(THREADS)) == [trained(seed - seed % 2) for seed in range(THREADS)]
+
+
+def test_machine_code_that_threads_ask_for_at_once_is_made_once():
+    """What two had made, and one kept, was freed while the other ran it."""
+    pytest.importorskip("llvmlite")
+    from autograd.execute.native.compiler import once
+
+    made = []
+
+    @once
+    def make(key):
+        time.sleep(0.01)
+        made.append(key)
+        return object()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(make, ["a", "b"] * 8))
+    assert sorted(made) == ["a", "b"]
+    assert len(set(found)) == 2

@@ -12,15 +12,19 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, wraps
 from itertools import count
-from typing import Any
+from threading import RLock
+from typing import Any, ParamSpec, TypeVar
 
 from autograd.execute.native.cache import Cache
 from autograd.execute.native.ir import Module
 
 _RECIPE = "1"
 """Part of the key of all kept code: raise it when what is done to a module changes."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Machine:
@@ -67,19 +71,38 @@ def _usable(features: Any) -> str:
     return ",".join(f"+{name}" for name, present in sorted(features.items()) if present)
 
 
-@cache
+_MAKING = RLock()
+
+
+def once(make: Callable[P, T]) -> Callable[P, T]:
+    """Return `functools.cache` of a function that threads may ask first at the same time.
+
+    It is then called once. `cache` would call it for each and keep one result, and machine code
+    that the others hold would be freed while its addresses are in use.
+    """
+    kept = cache(make)
+
+    @wraps(make)
+    def known(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _MAKING:
+            return kept(*args, **kwargs)  # type: ignore[arg-type]
+
+    return known
+
+
+@once
 def machine() -> Machine:
     """Return this machine; the first call imports llvmlite (ImportError if it is not there)."""
     return Machine()
 
 
-@cache
+@once
 def disk() -> Cache:
     """Return the cache on disk that this process uses."""
     return Cache()
 
 
-@cache
+@once
 def _linker() -> Any:
     # JITLink puts a unit's code and constants side by side, as the small code model wants.
     return machine().binding.create_lljit_compiler(

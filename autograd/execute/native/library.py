@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from autograd.execute.native import products
 from autograd.execute.native.blas import Blas, find
-from autograd.execute.native.compiler import Compiled, compiled, machine
+from autograd.execute.native.compiler import Compiled, compiled, machine, once
 
 WIDE = 32
 """On machines with vectors of so many bytes products of all sizes are ours: with 64 they are faster
@@ -19,7 +17,7 @@ def blas_for_large() -> Blas | None:
     return None if machine().vector_bytes >= WIDE else find()
 
 
-@cache
+@once
 def code_of_products(dtype: str) -> Compiled:
     """Return the functions of products.py for one element type."""
     host = machine()

@@ -15,13 +15,12 @@ import _thread
 import contextlib
 import ctypes
 import os
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from autograd.execute.native.blas import find
-from autograd.execute.native.compiler import Compiled, compiled, machine
+from autograd.execute.native.compiler import Compiled, compiled, machine, once
 from autograd.execute.native.ir import I32, I64, PTR, VOID, Function, Module, Value
 from autograd.execute.storage import aligned
 
@@ -111,19 +110,19 @@ def _write_help(module: Module) -> None:
     f.give()
 
 
-@cache
+@once
 def _unit() -> Compiled:
     module = machine().module()
     _write_help(module)
     return compiled(module)
 
 
-@cache
+@once
 def _help() -> Any:
     return _unit().function("help", ctypes.c_void_p)
 
 
-@cache
+@once
 def _give_way() -> int:
     """Return the address of the system's function by which a thread lets others run, or 0."""
     try:
